@@ -1,0 +1,95 @@
+/*===- step_abi.h - How the runtime calls compiled code -----------*- C -*-===*\
+|*
+|* The whole contract between a compiled entry and the runtime. Structs begin
+|* with their size in bytes, so that fields can be appended; a callee reads only
+|* fields that lie inside the size it was given.
+|*
+|* Nothing here allocates, blocks or calls back except through
+|* chorus_runtime_api. Entries are reentrant: all state is in the arguments.
+|*
+\*===----------------------------------------------------------------------===*/
+
+#ifndef CHORUS_RT_STEP_ABI_H
+#define CHORUS_RT_STEP_ABI_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised when a compiled entry could no longer run with an older runtime. */
+#define CHORUS_STEP_ABI_VERSION 1
+
+/* Positions held by one page of a paged key-value cache. */
+#define CHORUS_PAGE_POSITIONS 32
+
+/* Alignment in bytes of the arena, the weights and the page pool. */
+#define CHORUS_BUFFER_ALIGNMENT 64
+
+/* Work of a parallel loop: handles the indices [begin, end). `context` is
+ * shared by all calls of the loop and lives until the loop returns. */
+typedef void (*chorus_parallel_body)(const void *context, int64_t begin,
+                                     int64_t end);
+
+/* What compiled code may call. */
+typedef struct chorus_runtime_api {
+  uint64_t size;
+  void *self; /* First argument of every function below. */
+  /* Calls `body` on disjoint ranges that together cover [0, count) and returns
+   * when all are done. Which thread takes which range is not defined, so a
+   * result must not depend on it. Loops do not nest. */
+  void (*parallel_for)(void *self, chorus_parallel_body body,
+                       const void *context, int64_t count);
+} chorus_runtime_api;
+
+/* A paged key-value cache as one call sees it.
+ *
+ * Page p starts at pool + p * page_bytes (page_bytes is in the artifact's
+ * State). Inside a page, for each layer, for each kv head: keys
+ * [head_dim][32], then values [32][head_dim rounded up to 16], in the cache's
+ * element type; lanes beyond head_dim are zero. All slots are finite. */
+typedef struct chorus_paged_state {
+  uint64_t size;
+  uint8_t *pool;
+  /* One page table for each of the T rows: page ids of positions 0..31,
+   * 32..63, ... up to the row's own position. Rows of one sequence point to the
+   * same table, stand next to each other and have rising positions. */
+  const int32_t *const *row_pages;
+} chorus_paged_state;
+
+/* Arguments of an entry. Order of inputs, outputs, states and symbols is that
+ * of the artifact's Entry. All arrays are dense and row-major. */
+typedef struct chorus_entry_args {
+  uint64_t size;
+  const uint8_t *weights; /* The packed weights segment. */
+  uint8_t *arena;         /* Scratch; Entry.arena says how many bytes. */
+  const int64_t *symbols; /* Values of the symbolic dimensions. */
+  const void *const *inputs;
+  void *const *outputs;
+  const chorus_paged_state *states;
+  const chorus_runtime_api *api;
+} chorus_entry_args;
+
+/* An entry. The runtime has checked every shape and size before the call. */
+typedef void (*chorus_entry_fn)(const chorus_entry_args *args);
+
+/* The step entry of a language model has
+ *   symbols  T (rows of the batch), R (rows whose logits are wanted)
+ *   inputs   tokens [T] i32, positions [T] i32, output_rows [R] i32
+ *   outputs  logits [R, vocab] f32, log_sum_exp [R] f32
+ *   states   one paged cache
+ * log_sum_exp is the natural logarithm of the sum of exp(logits) of a row. */
+
+/* Symbol "chorus_sampling_masses" of every code segment. masses[i] =
+ * floor(exp((logits[i] - max) * inverse_temperature) * 2^40), i < count.
+ * `max`: the largest of the logits. A logit of -inf has mass 0. */
+typedef void (*chorus_sampling_masses_fn)(const float *logits, int64_t count,
+                                          float max, float inverse_temperature,
+                                          uint64_t *masses);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* CHORUS_RT_STEP_ABI_H */
