@@ -22,7 +22,7 @@ config.test_exec_root = os.path.join(config.chorus_binary_dir, "test")
 config.environment["PATH"] = os.pathsep.join(
     [os.path.join(config.chorus_binary_dir, "bin"), config.llvm_tools_dir,
      config.environment.get("PATH", "")])
-config.environment["FILECHECK_OPTS"] = "--dump-input-filter=all --enable-var-scope"
+config.environment["FILECHECK_OPTS"] = "--dump-input-filter=all"
 
 if config.chorus_build_compiler:
     config.available_features.add("compiler")

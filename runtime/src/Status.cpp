@@ -28,7 +28,8 @@ std::string Status::line(std::string_view program) const {
       c = ' ';
   if (text.size() > maxLineBytes) {
     text.resize(maxLineBytes - 3);
-    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0) == 0x80)
+    while (!text.empty() &&
+           (static_cast<unsigned char>(text.back()) & 0xC0) == 0x80)
       text.pop_back();
     if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xC0)
       text.pop_back();

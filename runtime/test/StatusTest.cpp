@@ -15,7 +15,8 @@ TEST(Status, LineHasProgramCodePlaceAndMessage) {
 }
 
 TEST(Status, LineStaysUnderTheLimitAndOnOneLine) {
-  Status status = refused("G07", "", std::string(300, '\n') + std::string(900, 'x'));
+  Status status =
+      refused("G07", "", std::string(300, '\n') + std::string(900, 'x'));
   std::string line = status.line("chorus");
   EXPECT_LE(line.size(), 512u);
   EXPECT_EQ(line.find('\n'), std::string::npos);
@@ -24,7 +25,9 @@ TEST(Status, LineStaysUnderTheLimitAndOnOneLine) {
 TEST(Status, EscapesControlBytesAndInvalidUtf8) {
   EXPECT_EQ(escapeForMessage("a\x1b[31m"), "a\\x1b[31m");
   EXPECT_EQ(escapeForMessage("\xc0\xaf"), "\\xc0\\xaf");
-  EXPECT_EQ(escapeForMessage("\xc2\x9b" "31m"), "\\xc2\\x9b31m");
+  EXPECT_EQ(escapeForMessage("\xc2\x9b"
+                             "31m"),
+            "\\xc2\\x9b31m");
   EXPECT_EQ(escapeForMessage("é"), "é");
   EXPECT_LE(escapeForMessage(std::string(500, 'x')).size(), 67u);
 }
