@@ -40,7 +40,7 @@ inline constexpr size_t size = 64;
 
 /// Largest metadata that is read. A model's metadata is a few KB; its largest
 /// part is the chat template.
-inline constexpr uint64_t maxArtifactMetadataSize = 16u << 20;
+inline constexpr uint64_t maxArtifactMetadataSize = 4u << 20;
 
 } // namespace chorus::rt
 
