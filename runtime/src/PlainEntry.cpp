@@ -1,0 +1,348 @@
+//===- PlainEntry.cpp - Calls of entries with plain tensors ---------------===//
+
+#include "chorus_rt/PlainEntry.h"
+
+#include "chorus_rt/ByteReader.h"
+#include "chorus_rt/Safetensors.h"
+#include "chorus_rt/ThreadPool.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <optional>
+
+using namespace chorus::rt;
+
+namespace {
+
+using Memory = std::unique_ptr<uint8_t[], PlainOutput::Free>;
+
+constexpr uint64_t maxTensorBytes = uint64_t(1) << 48;
+
+/// At least one byte, aligned for compiled code; null if there is no memory.
+Memory allocate(uint64_t bytes) {
+  uint64_t size;
+  if (!checkedAlignUp(std::max<uint64_t>(bytes, 1), CHORUS_BUFFER_ALIGNMENT,
+                      size))
+    return nullptr;
+  return Memory(static_cast<uint8_t *>(
+      std::aligned_alloc(CHORUS_BUFFER_ALIGNMENT, size)));
+}
+
+/// "[2, 3]" of a call.
+std::string shapeText(const std::vector<int64_t> &shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size() && i < 16; ++i)
+    text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + (shape.size() > 16 ? ", ...]" : "]");
+}
+
+/// "[n, 3]" of an entry's type.
+std::string shapeText(const EntryInfo &entry, const TensorInfo &tensor) {
+  std::string text = "[";
+  for (size_t i = 0; i < tensor.dims.size(); ++i) {
+    const DimInfo &dim = tensor.dims[i];
+    text += i ? ", " : "";
+    text += dim.isSymbol() ? escapeForMessage(entry.symbols[dim.symbol], 16)
+                           : std::to_string(dim.fixed);
+  }
+  return text + "]";
+}
+
+/// Values of an entry's symbols, and which input gave them.
+struct Binding {
+  std::vector<int64_t> values;
+  std::vector<const TensorInfo *> from;
+};
+
+class Call {
+public:
+  Call(const Program::Entry &entry, const std::string &source)
+      : entry(*entry.info), function(entry.function), source(source) {}
+
+  Status bind(const std::vector<PlainInput> &inputs);
+  Status prepareInputs();
+  Status prepareOutputs();
+  Status run(const Program &program, const chorus_runtime_api *api);
+  std::vector<PlainOutput> takeOutputs() { return std::move(outputs); }
+
+private:
+  Status error(std::string_view tensor, const std::string &message) const {
+    std::string text = source.empty() ? "" : source + ": ";
+    return usageError(text + "tensor '" + escapeForMessage(tensor) + "' " +
+                      message);
+  }
+  Status bindShape(const TensorInfo &tensor, const PlainInput &input);
+
+  const EntryInfo &entry;
+  chorus_entry_fn function;
+  const std::string &source;
+  std::vector<const PlainInput *> ordered; // As in the entry.
+  Binding binding;
+  std::vector<Memory> copies;
+  std::vector<const void *> inputData;
+  std::vector<PlainOutput> outputs;
+};
+
+Status Call::bindShape(const TensorInfo &tensor, const PlainInput &input) {
+  auto mismatch = [&](const std::string &detail = "") {
+    return error(tensor.name, "has shape " + shapeText(input.shape) +
+                                  ", needed " + shapeText(entry, tensor) +
+                                  detail);
+  };
+  if (input.shape.size() != tensor.dims.size())
+    return mismatch();
+  for (size_t i = 0; i < tensor.dims.size(); ++i) {
+    const DimInfo &dim = tensor.dims[i];
+    int64_t size = input.shape[i];
+    if (size < 0)
+      return mismatch();
+    if (!dim.isSymbol()) {
+      if (size != dim.fixed)
+        return mismatch();
+      continue;
+    }
+    const TensorInfo *&from = binding.from[dim.symbol];
+    int64_t &value = binding.values[dim.symbol];
+    if (from && value != size)
+      return mismatch(" with " + escapeForMessage(entry.symbols[dim.symbol]) +
+                      " = " + std::to_string(value) + " as in '" +
+                      escapeForMessage(from->name) + "'");
+    from = &tensor;
+    value = size;
+  }
+  return Status();
+}
+
+Status Call::bind(const std::vector<PlainInput> &inputs) {
+  auto byName = [](const std::vector<PlainInput> &list, std::string_view name) {
+    auto found =
+        std::find_if(list.begin(), list.end(),
+                     [&](const PlainInput &t) { return t.name == name; });
+    return found == list.end() ? nullptr : &*found;
+  };
+  binding.values.resize(entry.symbols.size());
+  binding.from.resize(entry.symbols.size());
+  for (const TensorInfo &tensor : entry.inputs) {
+    const PlainInput *input = byName(inputs, tensor.name);
+    std::string needed =
+        std::string(dtypeName(tensor.dtype)) + " " + shapeText(entry, tensor);
+    if (!input)
+      return error(tensor.name, "is absent, needed " + needed);
+    if (input->dtype != tensor.dtype)
+      return error(tensor.name,
+                   "has type " + std::string(dtypeName(input->dtype)) +
+                       ", needed " + std::string(dtypeName(tensor.dtype)));
+    CHORUS_RETURN_IF_ERROR(bindShape(tensor, *input));
+    ordered.push_back(input);
+  }
+  for (const PlainInput &input : inputs)
+    if (std::find(ordered.begin(), ordered.end(), &input) == ordered.end()) {
+      std::string names;
+      for (const TensorInfo &tensor : entry.inputs)
+        names += (names.empty() ? "" : ", ") + escapeForMessage(tensor.name);
+      return error(input.name,
+                   "is no input of entry '" + escapeForMessage(entry.name) +
+                       "', which has " + (names.empty() ? "none" : names));
+    }
+  return Status();
+}
+
+Status Call::prepareInputs() {
+  for (const PlainInput *input : ordered) {
+    uint64_t bytes = dtypeSize(input->dtype);
+    for (int64_t size : input->shape)
+      if (!checkedMultiply(bytes, static_cast<uint64_t>(size), bytes))
+        return limitError("limit", source, "a tensor exceeds 2^48 bytes");
+    const uint8_t *data = static_cast<const uint8_t *>(input->data);
+    if (input->dtype == DType::Bool)
+      for (uint64_t i = 0; i < bytes; ++i)
+        if (data[i] > 1)
+          return error(input->name,
+                       "holds the byte " + std::to_string(data[i]) + " at " +
+                           std::to_string(i) + ", a bool is 0 or 1");
+    if (bytes == 0 ||
+        reinterpret_cast<uintptr_t>(data) % CHORUS_BUFFER_ALIGNMENT != 0) {
+      Memory copy = allocate(bytes);
+      if (!copy)
+        return limitError("N10", source, "no memory for the inputs");
+      if (bytes != 0)
+        std::memcpy(copy.get(), data, bytes);
+      data = copy.get();
+      copies.push_back(std::move(copy));
+    }
+    inputData.push_back(data);
+  }
+  return Status();
+}
+
+Status Call::prepareOutputs() {
+  for (const TensorInfo &tensor : entry.outputs) {
+    PlainOutput output{tensor.name, tensor.dtype, {}, 0, nullptr};
+    uint64_t bytes = dtypeSize(tensor.dtype);
+    bool fits = true;
+    for (const DimInfo &dim : tensor.dims) {
+      output.shape.push_back(dim.isSymbol() ? binding.values[dim.symbol]
+                                            : dim.fixed);
+      fits = fits &&
+             checkedMultiply(bytes, static_cast<uint64_t>(output.shape.back()),
+                             bytes);
+    }
+    if (!fits || bytes > maxTensorBytes)
+      return limitError("limit",
+                        "output '" + escapeForMessage(tensor.name) + "'",
+                        "exceeds 2^48 bytes");
+    output.sizeBytes = bytes;
+    output.data = allocate(bytes);
+    if (!output.data)
+      return limitError("N10", "output '" + escapeForMessage(tensor.name) + "'",
+                        "no memory for " + std::to_string(bytes) + " bytes");
+    // What a kernel leaves out must not be another call's data.
+    std::memset(output.data.get(), 0, bytes);
+    outputs.push_back(std::move(output));
+  }
+  return Status();
+}
+
+Status Call::run(const Program &program, const chorus_runtime_api *api) {
+  StatusOr<uint64_t> bytes = arenaBytes(entry, binding.values.data());
+  if (!bytes.ok())
+    return bytes.status();
+  Memory arena = allocate(*bytes);
+  if (!arena)
+    return limitError("N10", "entry '" + escapeForMessage(entry.name) + "'",
+                      "no memory for " + std::to_string(*bytes) +
+                          " bytes of scratch");
+  std::vector<void *> outputData;
+  for (PlainOutput &output : outputs)
+    outputData.push_back(output.data.get());
+  chorus_entry_args arguments = {};
+  arguments.size = sizeof arguments;
+  arguments.weights = program.weights();
+  arguments.arena = arena.get();
+  arguments.symbols = binding.values.data();
+  arguments.inputs = inputData.data();
+  arguments.outputs = outputData.data();
+  arguments.api = api;
+  FloatControlScope floatControl;
+  function(&arguments);
+  return Status();
+}
+
+std::optional<DType> entryDtype(SafetensorsDtype dtype) {
+  switch (dtype) {
+  case SafetensorsDtype::F32:
+    return DType::F32;
+  case SafetensorsDtype::F16:
+    return DType::F16;
+  case SafetensorsDtype::BF16:
+    return DType::BF16;
+  case SafetensorsDtype::I8:
+    return DType::I8;
+  case SafetensorsDtype::I32:
+    return DType::I32;
+  case SafetensorsDtype::I64:
+    return DType::I64;
+  case SafetensorsDtype::U8:
+    return DType::U8;
+  case SafetensorsDtype::BOOL:
+    return DType::Bool;
+  case SafetensorsDtype::F64:
+    return DType::F64;
+  default:
+    return std::nullopt;
+  }
+}
+
+SafetensorsDtype fileDtype(DType dtype) {
+  switch (dtype) {
+  case DType::F32:
+    return SafetensorsDtype::F32;
+  case DType::F16:
+    return SafetensorsDtype::F16;
+  case DType::BF16:
+    return SafetensorsDtype::BF16;
+  case DType::I8:
+    return SafetensorsDtype::I8;
+  case DType::I32:
+    return SafetensorsDtype::I32;
+  case DType::I64:
+    return SafetensorsDtype::I64;
+  case DType::U8:
+    return SafetensorsDtype::U8;
+  case DType::Bool:
+    return SafetensorsDtype::BOOL;
+  case DType::F64:
+    return SafetensorsDtype::F64;
+  }
+  return SafetensorsDtype::U8;
+}
+
+} // namespace
+
+StatusOr<std::vector<PlainOutput>>
+chorus::rt::callPlainEntry(const Program &program, const Program::Entry &entry,
+                           const std::vector<PlainInput> &inputs,
+                           const chorus_runtime_api *api,
+                           const std::string &source) try {
+  Call call(entry, source);
+  Status status = call.bind(inputs);
+  if (status.ok())
+    status = call.prepareInputs();
+  if (status.ok())
+    status = call.prepareOutputs();
+  if (status.ok())
+    status = call.run(program, api);
+  if (!status.ok())
+    return status;
+  return call.takeOutputs();
+} catch (const std::bad_alloc &) {
+  return limitError("N10", "", "out of memory in a call of an entry");
+}
+
+Status chorus::rt::runPlainEntry(const Program &program,
+                                 std::string_view entryName,
+                                 const std::string &inputsPath,
+                                 const std::string &outputsPath,
+                                 const chorus_runtime_api *api) try {
+  std::string name = "'" + escapeForMessage(entryName) + "'";
+  const Program::Entry *entry = program.findEntry(entryName);
+  if (!entry) {
+    std::string names;
+    for (const Program::Entry &known : program.entries())
+      names += (names.empty() ? "" : ", ") + escapeForMessage(known.info->name);
+    return usageError("no entry " + name + "; the model has " + names);
+  }
+  if (entry->info->kind == EntryKind::Step)
+    return usageError("entry " + name +
+                      " is a step entry, whose arguments are the runtime's; "
+                      "give a prompt instead");
+
+  StatusOr<SafetensorsFile> file = SafetensorsFile::open(inputsPath);
+  if (!file.ok())
+    return file.status();
+  std::string source = escapeForMessage(inputsPath, 200);
+  std::vector<PlainInput> inputs;
+  for (const SafetensorsTensor &tensor : file->tensors()) {
+    std::optional<DType> dtype = entryDtype(tensor.dtype);
+    if (!dtype)
+      return usageError(source + ": tensor '" + escapeForMessage(tensor.name) +
+                        "' has type " + safetensorsDtypeName(tensor.dtype) +
+                        ", which no entry takes");
+    inputs.push_back({tensor.name, *dtype, tensor.shape, tensor.data});
+  }
+  StatusOr<std::vector<PlainOutput>> results =
+      callPlainEntry(program, *entry, inputs, api, source);
+  if (!results.ok())
+    return results.status();
+  if (file->mapping())
+    CHORUS_RETURN_IF_ERROR(file->mapping()->checkUnchanged("G26"));
+
+  std::vector<SafetensorsOutput> outputs;
+  for (const PlainOutput &result : *results)
+    outputs.push_back({std::string(result.name), fileDtype(result.dtype),
+                       result.shape, result.data.get(), result.sizeBytes});
+  return writeSafetensors(outputsPath, std::move(outputs));
+} catch (const std::bad_alloc &) {
+  return limitError("N10", "", "out of memory in a call of an entry");
+}
