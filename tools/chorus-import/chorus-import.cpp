@@ -1,0 +1,80 @@
+//===- chorus-import.cpp - Model files to MLIR text -----------------------===//
+
+#include "chorus/Dialect/Transformer/TransformerOps.h"
+#include "chorus/Import/Import.h"
+#include "chorus_rt/AtomicFile.h"
+#include "chorus_rt/FileMapping.h"
+#include "support/ToolMain.h"
+
+#include "llvm/Config/llvm-config.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <filesystem>
+#include <iostream>
+
+using namespace chorus;
+
+/// Names the parameters' files relative to the folder of the text, which is
+/// where a later reader looks for them.
+static void renameParameterFiles(mlir::ModuleOp module,
+                                 const std::string &input,
+                                 const std::string &output) {
+  namespace fs = std::filesystem;
+  fs::path from = fs::absolute(input).parent_path();
+  fs::path to =
+      output.empty() ? fs::current_path() : fs::absolute(output).parent_path();
+  module.walk([&](transformer::ParameterOp op) {
+    fs::path file = from / op.getFile().str();
+    op.setFile(file.lexically_normal()
+                   .lexically_relative(to.lexically_normal())
+                   .string());
+  });
+}
+
+int main(int argc, char **argv) {
+  rt::FileMapping::installFaultHandler();
+  std::string input, output;
+  ImportOptions options;
+  tool::ToolDescription description;
+  description.name = "chorus-import";
+  description.summary =
+      "Reads a model (GGUF or MLIR text) and writes its graph form as MLIR.";
+  description.examples = "chorus-import model.gguf -o model.mlir\n"
+                         "chorus-import model.gguf | chorus-opt";
+  description.llvmVersion = LLVM_VERSION_STRING;
+  return tool::runTool(
+      argc, argv, description,
+      [&](CLI::App &app) {
+        app.add_option("IN", input, "The model: .gguf or .mlir")
+            ->required()
+            ->check(tool::readablePath());
+        app.add_option("-o,--output", output,
+                       "File to write (default and '-': stdout)")
+            ->type_name("FILE");
+        app.add_flag("--allow-nonfinite", options.allowNonfinite,
+                     "Accept NaN and infinities among the weights");
+      },
+      [&](tool::Console &console) -> rt::Status {
+        if (output == "-")
+          output.clear();
+        mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+        rt::StatusOr<ImportedModel> model =
+            importModel(input, options, context);
+        CHORUS_RETURN_IF_ERROR(model.status());
+        for (const std::string &warning : model->metadata.warnings)
+          console.warning("import", warning);
+        renameParameterFiles(*model->module, input, output);
+        CHORUS_RETURN_IF_ERROR(model->parameters->checkUnchanged());
+        std::string text;
+        llvm::raw_string_ostream stream(text);
+        model->module->print(stream);
+        if (output.empty()) {
+          std::cout << text;
+          return {};
+        }
+        rt::StatusOr<rt::AtomicFile> file = rt::AtomicFile::create(output);
+        CHORUS_RETURN_IF_ERROR(file.status());
+        CHORUS_RETURN_IF_ERROR(file->append(text.data(), text.size()));
+        return file->commit();
+      });
+}
