@@ -10,6 +10,25 @@
 
 using namespace chorus::rt;
 
+static constexpr std::string_view massesName = "chorus_sampling_masses";
+
+static std::string codePlace(const Artifact &artifact, const CodeInfo &code) {
+  return escapeForMessage(artifact.path(), 200) + ": segments[" +
+         std::to_string(code.segment) + "] (" + escapeForMessage(code.target) +
+         " code)";
+}
+
+static Status absentFunction(const std::string &place, std::string_view name) {
+  return refused("A06", place,
+                 "exports no function '" + escapeForMessage(name) + "'");
+}
+
+static std::vector<uint8_t> codeBytes(const Artifact &artifact,
+                                      const CodeInfo &code) {
+  std::string_view mapped = artifact.segmentBytes(code.segment);
+  return {mapped.begin(), mapped.end()};
+}
+
 Program::~Program() = default;
 
 StatusOr<std::shared_ptr<const Program>>
@@ -39,10 +58,8 @@ Program::load(std::shared_ptr<const Artifact> artifact, size_t model,
   // The mapping may have been overwritten since it was verified; the copy is
   // what runs.
   uint32_t segment = program->codeInfo->segment;
-  std::string place = file + ": segments[" + std::to_string(segment) + "] (" +
-                      escapeForMessage(program->codeInfo->target) + " code)";
-  std::string_view mapped = source.segmentBytes(segment);
-  std::vector<uint8_t> bytes(mapped.begin(), mapped.end());
+  std::string place = codePlace(source, *program->codeInfo);
+  std::vector<uint8_t> bytes = codeBytes(source, *program->codeInfo);
   StatusOr<Sha256Digest> digest = sha256(bytes.data(), bytes.size());
   if (!digest.ok())
     return digest.status();
@@ -55,25 +72,39 @@ Program::load(std::shared_ptr<const Artifact> artifact, size_t model,
     return image.status();
   program->image = std::make_unique<CodeImage>(std::move(*image));
 
-  auto absent = [&](std::string_view name) {
-    return refused("A06", place,
-                   "exports no function '" + escapeForMessage(name) + "'");
-  };
   for (const EntryInfo &entry : program->info->entries) {
     void *function = program->image->function(entry.function);
     if (!function)
-      return absent(entry.function);
+      return absentFunction(place, entry.function);
     program->loadedEntries.push_back(
         {&entry, reinterpret_cast<chorus_entry_fn>(function)});
   }
-  constexpr std::string_view massesName = "chorus_sampling_masses";
   void *masses = program->image->function(massesName);
   if (!masses)
-    return absent(massesName);
+    return absentFunction(place, massesName);
   program->masses = reinterpret_cast<chorus_sampling_masses_fn>(masses);
   return std::shared_ptr<const Program>(std::move(program));
 } catch (const std::bad_alloc &) {
   return limitError("N10", "", "out of memory while loading the program");
+}
+
+Status chorus::rt::verifyCode(const Artifact &artifact) try {
+  for (const ModelInfo &model : artifact.models())
+    for (const CodeInfo &code : model.codes) {
+      std::string place = codePlace(artifact, code);
+      StatusOr<FunctionTable> functions =
+          verifyCodeImage(codeBytes(artifact, code), place);
+      if (!functions.ok())
+        return functions.status();
+      for (const EntryInfo &entry : model.entries)
+        if (functions->find(entry.function) == functions->end())
+          return absentFunction(place, entry.function);
+      if (functions->find(massesName) == functions->end())
+        return absentFunction(place, massesName);
+    }
+  return Status();
+} catch (const std::bad_alloc &) {
+  return limitError("N10", "", "out of memory while verifying code");
 }
 
 const uint8_t *Program::weights() const {

@@ -73,6 +73,10 @@ private:
   chorus_sampling_masses_fn masses = nullptr;
 };
 
+/// Verifies the code of all models and targets, also of those that this CPU
+/// cannot run, without loading it (A06).
+Status verifyCode(const Artifact &artifact);
+
 /// Bytes of the arena that a call of `entry` needs with these values of its
 /// symbols (`entry.symbols.size()` of them): the sum of its terms, each rounded
 /// up to 64. Limit error (exit code 4) above 2^48 bytes, usage error for a
