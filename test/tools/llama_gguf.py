@@ -105,8 +105,7 @@ def vocabulary(size, generator):
     # Merges of letters, so that ordinary text uses them.
     words = [c for c in tokens[len(control):] if c.isascii() and c.isalpha()] + ["Ġ"]
     while len(tokens) < size:
-        left, right = generator.choice(len(words), 2)
-        left, right = words[left], words[right]
+        left, right = (words[int(x * len(words))] for x in generator.random(2))
         if right.startswith("Ġ") or len(left + right) > 16 or left + right in seen:
             continue
         merges.append(f"{left} {right}")
@@ -260,7 +259,7 @@ def write_large(path, config):
     """Writes a Q4_1 model of any size in little memory and time: blocks are
     drawn from one pool."""
     generator = numpy.random.default_rng(config.seed)
-    pool = random_blocks(1 << 16, 1.0, generator)
+    pools = {}  # One for each scale; a tensor is a stretch of its pool.
     out = Writer(path, config, numpy.random.default_rng(config.seed + 2))
     listed = list(tensors(config))
     for name, shape, _ in listed:
@@ -270,10 +269,15 @@ def write_large(path, config):
         if len(shape) == 1:
             out.write(values(config, shape, scale, generator))
             continue
-        count = int(numpy.prod(shape)) // BLOCK
-        data = numpy.take(pool, numpy.arange(count) + int(generator.integers(len(pool))), axis=0, mode="wrap")
-        factors = data[:, 0:4].copy().view(numpy.float16) * numpy.float16(scale)
-        data[:, 0:4] = factors.view(numpy.uint8)
+        if scale not in pools:
+            pools[scale] = random_blocks(1 << 16, float(scale), generator)
+        pool, count = pools[scale], int(numpy.prod(shape)) // BLOCK
+        if count <= len(pool):
+            first = int(generator.integers(len(pool) - count + 1))
+            data = pool[first:first + count]
+        else:
+            first = int(generator.integers(len(pool)))
+            data = numpy.take(pool, numpy.arange(first, first + count), axis=0, mode="wrap")
         out.write(data.reshape(shape[0], -1))
     out.close()
 
