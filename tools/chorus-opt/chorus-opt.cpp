@@ -1,6 +1,7 @@
 //===- chorus-opt.cpp - Run Chorus's and upstream's passes ----------------===//
 
 #include "chorus/Dialect/Transformer/TransformerDialect.h"
+#include "chorus/Pipelines/Pipelines.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -9,6 +10,8 @@
 
 int main(int argc, char **argv) {
   mlir::registerAllPasses();
+  chorus::registerChorusTransformsPasses();
+  chorus::registerPipelines();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);

@@ -1,0 +1,71 @@
+//===- FuseResiduals.cpp - Residuals in the epilogue of a product ---------===//
+//
+// Saves one pass over the rows. The residual is added last in either form, so
+// the bits stay the same.
+//
+//===----------------------------------------------------------------------===//
+
+#include "chorus/Dialect/Transformer/TransformerOps.h"
+#include "chorus/Transforms/LanguageModel.h"
+#include "chorus/Transforms/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/Remarks.h"
+
+using namespace mlir;
+using namespace chorus::transformer;
+
+namespace chorus {
+#define GEN_PASS_DEF_FUSERESIDUALSPASS
+#include "chorus/Transforms/Passes.h.inc"
+} // namespace chorus
+
+namespace {
+
+struct FuseResidualsPass
+    : chorus::impl::FuseResidualsPassBase<FuseResidualsPass> {
+  void runOnOperation() override {
+    if (chorus::isStepFunction(getOperation()))
+      getOperation().walk([&](arith::AddFOp add) { fuse(add); });
+  }
+
+  void missed(LinearOp linear, StringRef reason) {
+    remark::missed(linear.getLoc(), remark::RemarkOpts::name("fuse-residuals")
+                                        .category(getArgument())
+                                        .function(getOperation().getSymName()))
+        << "residual not added in the product: " << reason;
+  }
+
+  /// addf(linear(x, w), r) ==> linear(x, w) plus r
+  void fuse(arith::AddFOp add) {
+    for (auto [product, residual] : {std::pair(add.getLhs(), add.getRhs()),
+                                     std::pair(add.getRhs(), add.getLhs())}) {
+      auto linear = product.getDefiningOp<LinearOp>();
+      if (!linear)
+        continue;
+      if (linear.getResidual()) {
+        missed(linear, "it has one already");
+        continue;
+      }
+      if (!linear->hasOneUse()) {
+        missed(linear, "the product has other uses");
+        continue;
+      }
+      if (linear->getBlock() != add->getBlock()) {
+        missed(linear, "the addition is in another block");
+        continue;
+      }
+      // At the addition both the product's operands and the residual exist.
+      OpBuilder builder(add);
+      Value fused = LinearOp::create(
+          builder, builder.getFusedLoc({linear.getLoc(), add.getLoc()}),
+          add.getType(), linear.getInput(), linear.getWeights(), residual);
+      add.replaceAllUsesWith(fused);
+      add.erase();
+      linear.erase();
+      return;
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,258 @@
+//===- VerifyForm.cpp - The contracts of graph, step and fused form -------===//
+//
+// Each phase ends here, so that the next may rely on docs/Phases.md without
+// checking it again. What an op's own verifier says is not repeated.
+//
+//===----------------------------------------------------------------------===//
+
+#include "chorus/Dialect/Transformer/TransformerOps.h"
+#include "chorus/Transforms/LanguageModel.h"
+#include "chorus/Transforms/Passes.h"
+#include "chorus/Transforms/PositionAnalysis.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace chorus;
+using namespace chorus::transformer;
+
+namespace chorus {
+#define GEN_PASS_DEF_VERIFYFORMPASS
+#include "chorus/Transforms/Passes.h.inc"
+} // namespace chorus
+
+namespace {
+
+//===----------------------------------------------------------------------===//
+// Graph form
+//===----------------------------------------------------------------------===//
+
+LogicalResult verifyGraphOp(Operation *op) {
+  auto isState = [](Type type) { return isa<StateType>(type); };
+  if (llvm::any_of(op->getOperandTypes(), isState) ||
+      llvm::any_of(op->getResultTypes(), isState))
+    return op->emitOpError("uses a state, but the graph form is stateless");
+  if (isa<TransformerDialect>(op->getDialect())) {
+    if (auto parameter = dyn_cast<ParameterOp>(op);
+        parameter && parameter.getLayer())
+      return op->emitOpError("picks a layer by an index, but layers of the "
+                             "graph form are unrolled");
+    return success();
+  }
+  StringRef dialect = op->getName().getDialectNamespace();
+  if (llvm::is_contained({"func", "arith", "math", "tensor", "linalg"},
+                         dialect))
+    return success();
+  return op->emitOpError("is not part of the graph form, whose dialects are "
+                         "transformer, linalg, tensor, arith, math and func");
+}
+
+LogicalResult verifyGraph(func::FuncOp function) {
+  auto isState = [](Type type) { return isa<StateType>(type); };
+  if (llvm::any_of(function.getArgumentTypes(), isState) ||
+      llvm::any_of(function.getResultTypes(), isState))
+    return function.emitOpError(
+        "uses a state, but the graph form is stateless");
+  if (function.isExternal())
+    return function.emitOpError("has no body");
+  WalkResult result = function.getBody().walk([](Operation *op) {
+    return failed(verifyGraphOp(op)) ? WalkResult::interrupt()
+                                     : WalkResult::advance();
+  });
+  return failure(result.wasInterrupted());
+}
+
+//===----------------------------------------------------------------------===//
+// Step form and fused form
+//===----------------------------------------------------------------------===//
+
+class StepVerifier {
+public:
+  StepVerifier(func::FuncOp step, bool fused) : step(step), fused(fused) {}
+
+  LogicalResult verify() {
+    if (failed(verifySignature()))
+      return failure();
+    WalkResult result = step.getBody().walk([&](Operation *op) {
+      return failed(verifyOp(op)) ? WalkResult::interrupt()
+                                  : WalkResult::advance();
+    });
+    return failure(result.wasInterrupted());
+  }
+
+private:
+  LogicalResult verifySignature();
+  LogicalResult verifyOp(Operation *op);
+  LogicalResult verifyAttention(AttentionOp attention);
+  LogicalResult verifyLoop(scf::ForOp loop);
+
+  Value getPositions() { return step.getArgument(1); }
+  Value getCache() { return step.getArgument(3); }
+  StringRef getFormName() { return fused ? "fused form" : "step form"; }
+
+  func::FuncOp step;
+  bool fused;
+};
+
+LogicalResult StepVerifier::verifySignature() {
+  static constexpr llvm::StringLiteral argumentNames[] = {
+      "tokens", "positions", "output_rows", "cache"};
+  static constexpr llvm::StringLiteral resultNames[] = {"logits",
+                                                        "log_sum_exp"};
+  auto isOneEach = [](Type type, auto isElement) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return tensor && tensor.getRank() == 1 && tensor.isDynamicDim(0) &&
+           isElement(tensor.getElementType());
+  };
+  auto isI32 = [](Type type) { return type.isInteger(32); };
+  auto isF32 = [](Type type) { return type.isF32(); };
+  FunctionType type = step.getFunctionType();
+  if (!step.getBody().hasOneBlock() || type.getNumInputs() != 4 ||
+      type.getNumResults() != 2)
+    return step.emitOpError("is a step program, expected one block, 4 "
+                            "arguments and 2 results");
+  for (unsigned i = 0; i < 3; ++i)
+    if (!isOneEach(type.getInput(i), isI32))
+      return step.emitOpError()
+             << "argument #" << i << " has type " << type.getInput(i)
+             << ", expected tensor<?xi32>";
+  if (!isa<StateType>(type.getInput(3)))
+    return step.emitOpError() << "argument #3 has type " << type.getInput(3)
+                              << ", expected a state";
+  auto logits = dyn_cast<RankedTensorType>(type.getResult(0));
+  if (!logits || logits.getRank() != 2 || !logits.isDynamicDim(0) ||
+      logits.isDynamicDim(1) || !isF32(logits.getElementType()))
+    return step.emitOpError() << "result #0 has type " << type.getResult(0)
+                              << ", expected tensor<?xVxf32>";
+  if (!isOneEach(type.getResult(1), isF32))
+    return step.emitOpError() << "result #1 has type " << type.getResult(1)
+                              << ", expected tensor<?xf32>";
+  for (unsigned i = 0; i < 4; ++i)
+    if (step.getArgAttrOfType<StringAttr>(i, nameAttrName) !=
+        StringAttr::get(step.getContext(), argumentNames[i]))
+      return step.emitOpError() << "argument #" << i << " is not named \""
+                                << argumentNames[i] << "\"";
+  for (unsigned i = 0; i < 2; ++i)
+    if (step.getResultAttrOfType<StringAttr>(i, nameAttrName) !=
+        StringAttr::get(step.getContext(), resultNames[i]))
+      return step.emitOpError()
+             << "result #" << i << " is not named \"" << resultNames[i] << "\"";
+  return success();
+}
+
+LogicalResult StepVerifier::verifyAttention(AttentionOp attention) {
+  if (attention.getCache() != getCache() ||
+      attention.getPositions() != getPositions())
+    return attention.emitOpError(
+        "expected the cache and the positions of the step program");
+  auto cache = cast<StateType>(getCache().getType());
+  APInt layer;
+  if (matchPattern(attention.getLayer(), m_ConstantInt(&layer))) {
+    if (layer.isNegative() || layer.getSExtValue() >= cache.getLayers())
+      return attention.emitOpError() << "uses layer " << layer.getSExtValue()
+                                     << " of a cache of " << cache.getLayers();
+  } else if (!fused) {
+    return attention.emitOpError("expected a constant layer");
+  }
+  if (cache.getElementType().isF32())
+    return success();
+  for (Value operand : {attention.getKey(), attention.getValue()}) {
+    auto rounded = operand.getDefiningOp<RoundToCacheOp>();
+    if (!rounded || rounded.getCacheType() != cache.getElementType())
+      return attention.emitOpError()
+             << "expected keys and values rounded to " << cache.getElementType()
+             << ", the type of the cache; run -chorus-round-keys-and-values "
+                "first";
+  }
+  return success();
+}
+
+LogicalResult StepVerifier::verifyLoop(scf::ForOp loop) {
+  if (!fused)
+    return loop.emitOpError("is not part of the step form");
+  APInt lower, upper, step;
+  if (!matchPattern(loop.getLowerBound(), m_ConstantInt(&lower)) ||
+      !matchPattern(loop.getUpperBound(), m_ConstantInt(&upper)) ||
+      !matchPattern(loop.getStep(), m_ConstantInt(&step)) || !lower.isZero() ||
+      !step.isOne() || !upper.isStrictlyPositive())
+    return loop.emitOpError("expected constant bounds from 0 in steps of 1");
+  for (auto parameter : loop.getOps<ParameterOp>())
+    if (parameter.getLayer() &&
+        (parameter.getLayer() != loop.getInductionVar() ||
+         static_cast<int64_t>(parameter.getNames().size()) !=
+             upper.getSExtValue()))
+      return parameter.emitOpError()
+             << "expected " << upper.getSExtValue()
+             << " names, picked by the index of the loop around it";
+  return success();
+}
+
+LogicalResult StepVerifier::verifyOp(Operation *op) {
+  auto refuse = [&]() -> LogicalResult {
+    return op->emitOpError() << "is not part of the " << getFormName();
+  };
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<RotaryTableOp, EmbeddingOp, RMSNormOp, QuantizeActivationsOp,
+            LinearOp, GLUOp, RoundToCacheOp, SelectRowsOp, LogSumExpOp,
+            func::ReturnOp>([](auto) { return success(); })
+      .Case([&](ParameterOp parameter) -> LogicalResult {
+        bool inLoop = isa<scf::ForOp>(op->getParentOp());
+        if (parameter.getLayer() && !inLoop)
+          return parameter.emitOpError(
+              "picks a layer by an index outside a loop over layers");
+        return success();
+      })
+      .Case([&](RotaryOp rotary) -> LogicalResult {
+        if (rotary.getPositions() != getPositions())
+          return rotary.emitOpError(
+              "expected the positions of the step program");
+        return success();
+      })
+      .Case([&](AttentionOp attention) { return verifyAttention(attention); })
+      .Case([&](tensor::DimOp) { return success(); })
+      .Case([&](tensor::ExtractSliceOp slice) -> LogicalResult {
+        if (slice.getType().getRank() != 2 || !isColumnSlice(slice, 1))
+          return slice.emitOpError("expected columns with static bounds of "
+                                   "[T, d] rows");
+        return success();
+      })
+      .Case([&](scf::ForOp loop) { return verifyLoop(loop); })
+      .Case([&](scf::YieldOp) { return fused ? success() : refuse(); })
+      .Default([&](Operation *) {
+        StringRef dialect = op->getName().getDialectNamespace();
+        bool isScalarIndex =
+            isa<arith::ConstantOp, arith::AddIOp, arith::MulIOp>(op) &&
+            op->getResult(0).getType().isIndex();
+        bool isElementwise = llvm::is_contained({"arith", "math"}, dialect) &&
+                             OpTrait::hasElementwiseMappableTraits(op) &&
+                             isa<RankedTensorType>(op->getResult(0).getType());
+        bool isConstant = isa<arith::ConstantOp>(op);
+        return isScalarIndex || isElementwise || isConstant ? success()
+                                                            : refuse();
+      });
+}
+
+struct VerifyFormPass : chorus::impl::VerifyFormPassBase<VerifyFormPass> {
+  using VerifyFormPassBase::VerifyFormPassBase;
+
+  void runOnOperation() override {
+    for (Operation &op : getOperation().getOps()) {
+      auto function = dyn_cast<func::FuncOp>(op);
+      if (!function) {
+        op.emitOpError("is not part of a model, which consists of functions");
+        return signalPassFailure();
+      }
+      bool isStep = form != Form::Graph && isStepFunction(function);
+      if (failed(isStep ? StepVerifier(function, form == Form::Fused).verify()
+                        : verifyGraph(function)))
+        return signalPassFailure();
+    }
+    markAllAnalysesPreserved();
+  }
+};
+
+} // namespace
