@@ -1,0 +1,32 @@
+//===- TransformerToKernels.h - Fused form to kernel form -------*- C++ -*-===//
+
+#ifndef CHORUS_CONVERSION_TRANSFORMERTOKERNELS_TRANSFORMERTOKERNELS_H
+#define CHORUS_CONVERSION_TRANSFORMERTOKERNELS_TRANSFORMERTOKERNELS_H
+
+#include "chorus/Conversion/TransformerToKernels/CPUTarget.h"
+#include "chorus/Conversion/TransformerToKernels/EntryInfo.h"
+#include "chorus/Conversion/TransformerToKernels/WeightPlan.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+
+#include <vector>
+
+namespace chorus {
+
+/// Code of one target, as functions of the llvm dialect over scf, arith, vector
+/// and linalg: the kernel form.
+struct KernelModule {
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  std::vector<EntryInfo> entries; ///< Equal for every target.
+};
+
+/// Emits every public function of `source` (fused form, or plain functions of
+/// transformer and linalg ops on tensors) for `target`. Fails with a diagnostic
+/// where no kernel handles an op.
+mlir::FailureOr<KernelModule> lowerToKernels(mlir::ModuleOp source, const WeightPlan &weights,
+                                             const CPUTarget &target);
+
+} // namespace chorus
+
+#endif // CHORUS_CONVERSION_TRANSFORMERTOKERNELS_TRANSFORMERTOKERNELS_H

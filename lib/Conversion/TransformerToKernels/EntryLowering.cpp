@@ -1,0 +1,403 @@
+//===- EntryLowering.cpp - Emits the host program of an entry -------------===//
+
+#include "EntryLowering.h"
+
+#include "chorus_rt/step_abi.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+#include <cstddef>
+
+using namespace mlir;
+using namespace chorus::transformer;
+
+namespace chorus {
+
+//===----------------------------------------------------------------------===//
+// Frame
+//===----------------------------------------------------------------------===//
+
+unsigned EntryLowering::placementSlot(const Placement &placement) const {
+  unsigned slot = firstFreeSlot + plan.info.symbols.size();
+  if (placement.kind == Placement::Kind::Arena)
+    return slot + placement.index;
+  slot += plan.info.arena.size();
+  if (placement.kind == Placement::Kind::Input)
+    return slot + placement.index;
+  return slot + plan.info.inputs.size() + placement.index;
+}
+
+unsigned EntryLowering::stateSlot() const {
+  return placementSlot({Placement::Kind::Output, 0}) + plan.info.outputs.size();
+}
+
+Value EntryLowering::slotAddress(unsigned slot) { return k.offset(frame, 8 * slot); }
+
+RowBuffer EntryLowering::buffer(Value tensor) {
+  Placement placement = plan.placement(tensor);
+  Value base = readSlot(placementSlot(placement), k.ptr);
+  return {k.offset(base, placement.offset), placement.rowBytes};
+}
+
+Value EntryLowering::rowAddress(Value tensor, Value row) {
+  RowBuffer rows = buffer(tensor);
+  return k.offset(rows.base, k.mul(row, rows.rowBytes));
+}
+
+/// The index as i64: the loop's own, a constant, or their sum.
+Value EntryLowering::layerIndex(Value layer) {
+  if (auto constant = layer.getDefiningOp<arith::ConstantIndexOp>())
+    return k.constant(constant.value());
+  if (auto sum = layer.getDefiningOp<arith::AddIOp>())
+    return k.add(layerIndex(sum.getLhs()), layerIndex(sum.getRhs()));
+  return readSlot(layerSlot, k.i64);
+}
+
+Value EntryLowering::weightAddress(Value leaf) {
+  WeightAddress address = weights.lookup(leaf.getDefiningOp());
+  Value base = k.offset(readSlot(weightsSlot, k.ptr), address.offset);
+  if (!address.layerStride)
+    return base;
+  auto parameter = leaf.getDefiningOp<ParameterOp>();
+  return k.offset(base, k.mul(layerIndex(parameter.getLayer()), address.layerStride));
+}
+
+Value EntryLowering::pageAddress(AttentionOp op, Value pages, Value page, Value head) {
+  const EntryState &state = plan.info.states[0];
+  Value id = k.extendUnsigned(k.load(k.i32, k.offset(pages, k.mul(page, 4))), k.i64);
+  Value inPage = k.add(k.mul(layerIndex(op.getLayer()), state.kvHeads), head);
+  Value bytes = k.add(k.mul(id, state.pageBytes()), k.mul(inPage, state.headBytes()));
+  return k.offset(readSlot(stateSlot(), k.ptr), bytes);
+}
+
+Value EntryLowering::rowCount(Value tensor) {
+  auto [factor, symbols] = plan.rows(tensor);
+  Value count = k.constant(factor);
+  for (unsigned symbol : symbols)
+    count = k.mul(count, readSlot(symbolSlot(symbol), k.i64));
+  return count;
+}
+
+int64_t EntryLowering::width(Value tensor) {
+  return cast<RankedTensorType>(tensor.getType()).getShape().back();
+}
+
+//===----------------------------------------------------------------------===//
+// Dispatches
+//===----------------------------------------------------------------------===//
+
+void EntryLowering::parallelFor(StringRef name, Value count,
+                                function_ref<void(Value, Value)> body) {
+  std::string symbol = (plan.info.name + "." + Twine(dispatchNumber++) + "." + name).str();
+  Value hostFrame = frame;
+  LLVM::LLVMFuncOp function = k.begin(symbol, {k.ptr, k.i64, k.i64});
+  frame = function.getArgument(0);
+  body(function.getArgument(1), function.getArgument(2));
+  k.end();
+  frame = hostFrame;
+
+  Value api = k.load(k.ptr, k.offset(arguments, offsetof(chorus_entry_args, api)));
+  Value self = k.load(k.ptr, k.offset(api, offsetof(chorus_runtime_api, self)));
+  Value callee = k.load(k.ptr, k.offset(api, offsetof(chorus_runtime_api, parallel_for)));
+  Value address = LLVM::AddressOfOp::create(k.builder, k.loc, function);
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(k.builder.getContext()),
+                                          {k.ptr, k.ptr, k.ptr, k.i64});
+  LLVM::CallOp::create(k.builder, k.loc, type, ValueRange{callee, self, address, frame, count});
+}
+
+void EntryLowering::emitRows(const Dispatch &dispatch) {
+  Operation *first = dispatch.ops.front();
+  Value shape = isa<LogSumExpOp>(first) ? first->getOperand(0) : first->getResult(0);
+  parallelFor("rows", rowCount(shape), [&](Value begin, Value end) {
+    k.loop(begin, end, 1, [&](Value row) {
+      for (Operation *op : dispatch.ops)
+        emitRow(op, row);
+    });
+  });
+}
+
+void EntryLowering::emitCopy(const Dispatch &dispatch) {
+  int64_t bytes = rowBytesOf(cast<RankedTensorType>(dispatch.from.getType()));
+  parallelFor("copy", rowCount(dispatch.from), [&](Value begin, Value end) {
+    k.loop(begin, end, 1, [&](Value row) {
+      Value to;
+      if (dispatch.to) {
+        to = rowAddress(dispatch.to, row);
+      } else {
+        Value base = readSlot(placementSlot({Placement::Kind::Output, dispatch.toOutput}), k.ptr);
+        to = k.offset(base, k.mul(row, bytes));
+      }
+      copyBytes(rowAddress(dispatch.from, row), to, bytes);
+    });
+  });
+}
+
+void EntryLowering::emitProduct(LinearOp op) {
+  auto inputType = cast<RankedTensorType>(op.getInput().getType());
+  auto weightType = cast<RankedTensorType>(op.getWeights()[0].getType());
+  bool quantized = isa<ActQ8Type>(inputType.getElementType());
+  int64_t inputWidth = inputType.getShape().back();
+  int64_t outputs = width(op.getResult());
+  int64_t group = quantized ? k.target.intPanels : k.target.floatPanels;
+  int64_t panels = llvm::divideCeil(outputs, panelRows);
+  int64_t tail = outputs - (panels - 1) * panelRows;
+  int64_t wholeGroups = (outputs / panelRows) / group;
+  auto kernel = [&](int64_t count, int64_t columns) {
+    return productKernel(k, weightType.getElementType(), inputWidth, quantized,
+                         static_cast<bool>(op.getResidual()), count, columns);
+  };
+  // Whole groups first, then the panels that are left, one by one.
+  int64_t singles = panels - wholeGroups * group;
+  LLVM::LLVMFuncOp whole = wholeGroups ? kernel(group, panelRows) : nullptr;
+  LLVM::LLVMFuncOp single = singles > (tail < panelRows ? 1 : 0) ? kernel(1, panelRows) : nullptr;
+  LLVM::LLVMFuncOp last = tail < panelRows ? kernel(1, tail) : nullptr;
+
+  parallelFor("linear", k.constant(wholeGroups + singles), [&](Value begin, Value end) {
+    RowBuffer input = buffer(op.getInput()), output = buffer(op.getResult());
+    RowBuffer residual = op.getResidual() ? buffer(op.getResidual()) : RowBuffer{input.base, 0};
+    Value weight = weightAddress(op.getWeights()[0]);
+    Value rows = rowCount(op.getResult());
+    uint64_t bytes = panelBytes(weightType.getElementType(), inputWidth);
+    auto run = [&](LLVM::LLVMFuncOp function, Value panel) {
+      Value column = k.mul(panel, panelRows * 4);
+      k.call(function,
+             {input.base, k.offset(weight, k.mul(panel, bytes)), k.offset(output.base, column),
+              k.constant(output.rowBytes), k.offset(residual.base, column),
+              k.constant(residual.rowBytes), rows});
+    };
+    k.loop(begin, end, 1, [&](Value unit) {
+      auto runSingle = [&] {
+        Value panel = k.add(unit, wholeGroups * group - wholeGroups);
+        if (!last)
+          return run(single, panel);
+        k.when(
+            k.equal(unit, k.constant(wholeGroups + singles - 1)), [&] { run(last, panel); },
+            [&] {
+              if (single)
+                run(single, panel);
+            });
+      };
+      if (!whole)
+        return runSingle();
+      k.when(
+          k.less(unit, k.constant(wholeGroups)), [&] { run(whole, k.mul(unit, group)); },
+          [&] {
+            if (singles)
+              runSingle();
+          });
+    });
+  });
+}
+
+LogicalResult EntryLowering::emitLoop(const Dispatch &dispatch) {
+  auto loop = cast<scf::ForOp>(dispatch.ops[0]);
+  auto bound = [&](Value value) -> std::optional<int64_t> { return getConstantIntValue(value); };
+  std::optional<int64_t> lower = bound(loop.getLowerBound()), upper = bound(loop.getUpperBound()),
+                         step = bound(loop.getStep());
+  if (!lower || !upper || !step)
+    return loop.emitError("a loop over layers needs constant bounds");
+  LogicalResult result = success();
+  k.loop(k.constant(*lower), k.constant(*upper), *step, [&](Value layer) {
+    writeSlot(layerSlot, layer);
+    result = emitDispatches(dispatch.body);
+  });
+  return result;
+}
+
+LogicalResult EntryLowering::emitDispatches(ArrayRef<Dispatch> list) {
+  for (const Dispatch &dispatch : list) {
+    switch (dispatch.kind) {
+    case Dispatch::Kind::Rows:
+      emitRows(dispatch);
+      break;
+    case Dispatch::Kind::Product:
+      emitProduct(cast<LinearOp>(dispatch.ops[0]));
+      break;
+    case Dispatch::Kind::Attention:
+      emitAttention(cast<AttentionOp>(dispatch.ops[0]));
+      break;
+    case Dispatch::Kind::Copy:
+      emitCopy(dispatch);
+      break;
+    case Dispatch::Kind::Loop:
+      if (failed(emitLoop(dispatch)))
+        return failure();
+      break;
+    case Dispatch::Kind::Serial:
+      if (failed(emitSerial(dispatch.ops[0])))
+        return failure();
+      break;
+    }
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Ops on whole tensors: linalg on views of the buffers
+//===----------------------------------------------------------------------===//
+
+/// A view of a tensor's memory: a descriptor made by hand, which the conversion
+/// to LLVM takes as it is.
+Value EntryLowering::memref(Value tensor) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  auto index64 = [&](int64_t value) -> Value { return k.constant(value); };
+  Value base;
+  if (isa_and_nonnull<ParameterOp, RotaryTableOp>(tensor.getDefiningOp()))
+    base = weightAddress(tensor);
+  else
+    base = buffer(tensor).base;
+  SmallVector<Value> sizes;
+  for (EntryDim dim : plan.dims(tensor))
+    sizes.push_back(dim.isFixed() ? index64(dim.fixed) : readSlot(symbolSlot(dim.symbol), k.i64));
+  auto array = LLVM::LLVMArrayType::get(k.i64, type.getRank());
+  SmallVector<Type> fields = {k.ptr, k.ptr, k.i64};
+  if (type.getRank())
+    fields.append({array, array});
+  auto descriptorType = LLVM::LLVMStructType::getLiteral(k.builder.getContext(), fields);
+  Value descriptor = LLVM::PoisonOp::create(k.builder, k.loc, descriptorType);
+  auto insert = [&](Value value, ArrayRef<int64_t> at) {
+    descriptor = LLVM::InsertValueOp::create(k.builder, k.loc, descriptor, value, at);
+  };
+  insert(base, {0});
+  insert(base, {1});
+  insert(index64(0), {2});
+  Value stride = index64(1);
+  for (int64_t i = type.getRank() - 1; i >= 0; --i) {
+    insert(sizes[i], {3, i});
+    insert(stride, {4, i});
+    if (i)
+      stride = k.mul(stride, sizes[i]);
+  }
+  auto memrefType = MemRefType::get(type.getShape(), type.getElementType());
+  return UnrealizedConversionCastOp::create(k.builder, k.loc, memrefType, descriptor).getResult(0);
+}
+
+LogicalResult EntryLowering::emitSerial(Operation *op) {
+  auto linalgOp = dyn_cast<linalg::LinalgOp>(op);
+  if (!linalgOp)
+    return op->emitError("no kernel handles this op");
+  auto scalar = [&](Value value) -> Value {
+    if (Value known = hostValues.lookupOrNull(value))
+      return known;
+    Operation *definition = value.getDefiningOp();
+    if (!definition || !definition->hasTrait<OpTrait::ConstantLike>())
+      return nullptr;
+    Operation *copy = k.builder.clone(*definition);
+    hostValues.map(value, copy->getResult(0));
+    return copy->getResult(0);
+  };
+  SmallVector<Value> operands;
+  for (OpOperand &operand : op->getOpOperands()) {
+    Value value = operand.get();
+    if (!isa<RankedTensorType>(value.getType())) {
+      operands.push_back(scalar(value));
+      if (!operands.back())
+        return op->emitError("scalar operands must be constants");
+      continue;
+    }
+    if (linalgOp.isDpsInput(&operand)) {
+      operands.push_back(memref(value));
+      continue;
+    }
+    Value result = linalgOp.getTiedOpResult(&operand);
+    Value target = memref(result);
+    Placement at = plan.placement(result);
+    bool inPlace = false;
+    if (!value.getDefiningOp<tensor::EmptyOp>()) {
+      if (!isa_and_nonnull<ParameterOp, RotaryTableOp>(value.getDefiningOp())) {
+        Placement from = plan.placement(value);
+        inPlace = from.kind == at.kind && from.index == at.index && from.offset == at.offset;
+      }
+      if (!inPlace && linalgOp.payloadUsesValueFromOperand(&operand))
+        linalg::CopyOp::create(k.builder, k.loc, memref(value), target);
+    }
+    operands.push_back(target);
+  }
+  Operation *onBuffers = mlir::clone(k.builder, op, TypeRange(), operands);
+
+  // The body may look into other tensors and use constants from outside.
+  LogicalResult result = success();
+  OpBuilder::InsertionGuard guard(k.builder);
+  k.builder.setInsertionPoint(onBuffers);
+  onBuffers->walk([&](Operation *inner) {
+    if (inner == onBuffers)
+      return;
+    if (auto extract = dyn_cast<tensor::ExtractOp>(inner)) {
+      Value source = memref(extract.getTensor());
+      OpBuilder::InsertionGuard innerGuard(k.builder);
+      k.builder.setInsertionPoint(extract);
+      Value loaded =
+          memref::LoadOp::create(k.builder, k.loc, source, extract.getIndices());
+      extract.replaceAllUsesWith(loaded);
+      extract.erase();
+      return;
+    }
+    for (OpOperand &operand : inner->getOpOperands()) {
+      Value value = operand.get();
+      if (onBuffers->isAncestor(value.getParentRegion()->getParentOp()))
+        continue;
+      Value outside = scalar(value);
+      if (auto dim = value.getDefiningOp<tensor::DimOp>(); !outside && dim) {
+        EntryDim size = plan.dims(dim.getSource())[*dim.getConstantIndex()];
+        Value number = size.isFixed() ? k.constant(size.fixed)
+                                      : readSlot(symbolSlot(size.symbol), k.i64);
+        outside = arith::IndexCastOp::create(k.builder, k.loc, k.builder.getIndexType(), number);
+      }
+      if (!outside) {
+        result = inner->emitError("uses a value from outside that is no constant");
+        return;
+      }
+      operand.set(outside);
+    }
+  });
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// The exported function
+//===----------------------------------------------------------------------===//
+
+LogicalResult EntryLowering::emit() {
+  LLVM::LLVMFuncOp function = k.begin(plan.info.function, {k.ptr}, /*exported=*/true);
+  arguments = function.getArgument(0);
+  frame = k.scratch(8 * (stateSlot() + 2));
+  auto argument = [&](size_t field) { return k.load(k.ptr, k.offset(arguments, field)); };
+
+  writeSlot(weightsSlot, argument(offsetof(chorus_entry_args, weights)));
+  Value symbols = argument(offsetof(chorus_entry_args, symbols));
+  for (unsigned i = 0; i < plan.info.symbols.size(); ++i)
+    writeSlot(symbolSlot(i), k.load(k.i64, k.offset(symbols, 8 * i)));
+
+  Value arena = argument(offsetof(chorus_entry_args, arena));
+  for (auto [index, slot] : llvm::enumerate(plan.info.arena)) {
+    writeSlot(placementSlot({Placement::Kind::Arena, static_cast<unsigned>(index)}), arena);
+    Value bytes = k.constant(slot.bytes);
+    for (unsigned symbol : slot.symbols)
+      bytes = k.mul(bytes, readSlot(symbolSlot(symbol), k.i64));
+    arena = k.offset(arena, k.bitAnd(k.add(bytes, CHORUS_BUFFER_ALIGNMENT - 1),
+                                     k.constant(-CHORUS_BUFFER_ALIGNMENT)));
+  }
+  Value inputs = argument(offsetof(chorus_entry_args, inputs));
+  for (unsigned i = 0; i < plan.info.inputs.size(); ++i)
+    writeSlot(placementSlot({Placement::Kind::Input, i}), k.load(k.ptr, k.offset(inputs, 8 * i)));
+  Value outputs = argument(offsetof(chorus_entry_args, outputs));
+  for (unsigned i = 0; i < plan.info.outputs.size(); ++i)
+    writeSlot(placementSlot({Placement::Kind::Output, i}),
+              k.load(k.ptr, k.offset(outputs, 8 * i)));
+  if (!plan.info.states.empty()) {
+    Value state = argument(offsetof(chorus_entry_args, states));
+    writeSlot(stateSlot(), k.load(k.ptr, k.offset(state, offsetof(chorus_paged_state, pool))));
+    writeSlot(stateSlot() + 1,
+              k.load(k.ptr, k.offset(state, offsetof(chorus_paged_state, row_pages))));
+  }
+  if (failed(emitDispatches(plan.dispatches)))
+    return failure();
+  k.end();
+  return success();
+}
+
+} // namespace chorus

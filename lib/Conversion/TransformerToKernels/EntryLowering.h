@@ -1,0 +1,109 @@
+//===- EntryLowering.h - Emits one entry --------------------------*- C++ -*-===//
+//
+// The host program of an entry is one exported function. It keeps a frame of
+// 8-byte words on its stack: addresses of all buffers, sizes, the current
+// layer. A dispatch is a function body(frame, begin, end) that the runtime's
+// parallel_for calls on shares of its rows, panels or heads.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CHORUS_LIB_CONVERSION_TRANSFORMERTOKERNELS_ENTRYLOWERING_H
+#define CHORUS_LIB_CONVERSION_TRANSFORMERTOKERNELS_ENTRYLOWERING_H
+
+#include "EntryPlan.h"
+#include "KernelBuilder.h"
+
+#include "chorus/Conversion/TransformerToKernels/WeightPlan.h"
+#include "chorus/Dialect/Transformer/TransformerOps.h"
+
+#include "mlir/IR/IRMapping.h"
+
+namespace chorus {
+
+/// A row tensor as a kernel sees it.
+struct RowBuffer {
+  Value base;       ///< Address of row 0.
+  int64_t rowBytes; ///< Between rows.
+};
+
+class EntryLowering {
+public:
+  EntryLowering(const EntryPlan &plan, const WeightPlan &weights, KernelBuilder &k)
+      : plan(plan), weights(weights), k(k) {}
+
+  mlir::LogicalResult emit();
+
+private:
+  // Frame slots.
+  enum : unsigned { weightsSlot, layerSlot, firstFreeSlot };
+  unsigned symbolSlot(unsigned symbol) const { return firstFreeSlot + symbol; }
+  unsigned placementSlot(const Placement &placement) const;
+  unsigned stateSlot() const;
+  Value slotAddress(unsigned slot);
+  Value readSlot(unsigned slot, Type type) { return k.load(type, slotAddress(slot)); }
+  void writeSlot(unsigned slot, Value value) { k.store(value, slotAddress(slot)); }
+
+  // What kernels ask for. All read the frame of the current function.
+  RowBuffer buffer(Value tensor);
+  Value rowAddress(Value tensor, Value row);
+  Value weightAddress(Value leaf);
+  Value layerIndex(Value layer);
+  /// Address of keys and values of the current layer's kv head `head` in page
+  /// number `page` of the table at `pages`.
+  Value pageAddress(transformer::AttentionOp op, Value pages, Value page, Value head);
+  Value rowCount(Value tensor);
+  int64_t width(Value tensor);
+
+  // Host program.
+  mlir::LogicalResult emitDispatches(llvm::ArrayRef<Dispatch> list);
+  mlir::LogicalResult emitLoop(const Dispatch &dispatch);
+  mlir::LogicalResult emitSerial(mlir::Operation *op);
+  Value memref(Value tensor);
+  void parallelFor(llvm::StringRef name, Value count,
+                   llvm::function_ref<void(Value begin, Value end)> body);
+  void emitCopy(const Dispatch &dispatch);
+  void emitRows(const Dispatch &dispatch);
+  void emitProduct(transformer::LinearOp op);
+  void emitAttention(transformer::AttentionOp op);
+
+  // RowKernels.cpp: one op on one row.
+  void emitRow(mlir::Operation *op, Value row);
+  void emitRow(transformer::EmbeddingOp op, Value row);
+  void emitRow(transformer::QuantizeActivationsOp op, Value row);
+  void emitRow(transformer::RMSNormOp op, Value row);
+  void emitRow(transformer::RotaryOp op, Value row);
+  void emitRow(transformer::RoundToCacheOp op, Value row);
+  void emitRow(transformer::GLUOp op, Value row);
+  void emitRow(transformer::SelectRowsOp op, Value row);
+  void emitRow(transformer::LogSumExpOp op, Value row);
+  void emitAdd(mlir::Operation *op, Value row);
+  void emitAppend(transformer::AttentionOp op, Value row);
+  /// Calls body(channel, lanes used) for vectors of 16 channels.
+  void channels(int64_t width, llvm::function_ref<void(Value channel, int64_t count)> body);
+  void copyBytes(Value from, Value to, int64_t bytes);
+  Value roundToCache(Value vector, Type cacheType);
+
+  // AttentionKernels.cpp
+  mlir::LLVM::LLVMFuncOp attentionKernel(transformer::AttentionOp op);
+
+  const EntryPlan &plan;
+  const WeightPlan &weights;
+  KernelBuilder &k;
+  Value frame, arguments;
+  unsigned dispatchNumber = 0;
+  mlir::IRMapping hostValues;
+};
+
+/// The function product(input, weight panels, output, output row bytes,
+/// residual, residual row bytes, rows) for `panels` neighbouring panels whose
+/// last one has `tail` columns. ProductKernels.cpp.
+mlir::LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
+                                     bool quantizedInput, bool residual, int64_t panels,
+                                     int64_t tail);
+
+/// Emits "chorus_sampling_masses" of the step ABI. SamplingKernels.cpp.
+void emitSamplingMasses(KernelBuilder &k);
+
+} // namespace chorus
+
+#endif // CHORUS_LIB_CONVERSION_TRANSFORMERTOKERNELS_ENTRYLOWERING_H

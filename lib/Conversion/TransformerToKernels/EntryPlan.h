@@ -1,0 +1,93 @@
+//===- EntryPlan.h - Dispatches, shapes and memory of an entry --*- C++ -*-===//
+//
+// What must be known before code is emitted for a function: which ops run in
+// one dispatch, which dimensions are equal, and where every tensor lies.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CHORUS_LIB_CONVERSION_TRANSFORMERTOKERNELS_ENTRYPLAN_H
+#define CHORUS_LIB_CONVERSION_TRANSFORMERTOKERNELS_ENTRYPLAN_H
+
+#include "chorus/Conversion/TransformerToKernels/EntryInfo.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/EquivalenceClasses.h"
+#include "llvm/ADT/MapVector.h"
+
+#include <memory>
+
+namespace chorus {
+
+/// One step of an entry's host program.
+struct Dispatch {
+  enum class Kind {
+    Rows,      ///< `ops`, one after the other, for each row.
+    Product,   ///< One linear.
+    Attention, ///< One attention; its append is the last op of the Rows before.
+    Loop,      ///< An scf.for with `body`.
+    Serial,    ///< One op on whole tensors, in the host program itself.
+    Copy,      ///< Rows of `from` to `to`.
+  };
+  Kind kind;
+  llvm::SmallVector<mlir::Operation *> ops;
+  std::vector<Dispatch> body;
+  mlir::Value from, to; ///< Copy; `to` is null for a copy to output `toOutput`.
+  unsigned toOutput = 0;
+  int64_t point = 0, endPoint = 0; ///< Place in the order of execution.
+};
+
+/// Where a tensor lies.
+struct Placement {
+  enum class Kind { Arena, Input, Output };
+  Kind kind;
+  unsigned index;       ///< Arena slot, or number of the input or output.
+  int64_t offset = 0;   ///< Bytes of the first element in a row.
+  int64_t rowBytes = 0; ///< Between rows.
+};
+
+class EntryPlan {
+public:
+  explicit EntryPlan(mlir::func::FuncOp function) : function(function) {}
+
+  /// Fails with a diagnostic on an op that no kernel handles.
+  mlir::LogicalResult build();
+
+  mlir::func::FuncOp function;
+  std::vector<Dispatch> dispatches;
+  EntryInfo info; ///< Types, symbols and arena.
+
+  const llvm::SmallVector<EntryDim> &dims(mlir::Value value) const;
+  Placement placement(mlir::Value value) const;
+  /// Symbols whose product is the number of rows, and the constant factor.
+  std::pair<int64_t, llvm::SmallVector<unsigned>> rows(mlir::Value value) const;
+
+private:
+  using Dims = llvm::SmallVector<EntryDim>;
+  mlir::LogicalResult collect(mlir::Block &block, std::vector<Dispatch> &into);
+  mlir::LogicalResult inferDims(mlir::Operation *op);
+  mlir::LogicalResult unify(mlir::Operation *op, EntryDim a, EntryDim b);
+  EntryDim resolve(EntryDim dim) const;
+  mlir::LogicalResult place();
+  void number(std::vector<Dispatch> &list, int64_t &point);
+  mlir::Value storageOf(mlir::Value value) const;
+  void coalesceLoops(std::vector<Dispatch> &list);
+  int64_t lastUseInside(mlir::Value value, mlir::Operation *loop) const;
+  void assignArena();
+
+  llvm::DenseMap<mlir::Value, Dims> dimsOf;
+  std::vector<EntryDim> bindings; ///< Symbol to the dimension that it equals.
+  llvm::DenseMap<mlir::Value, std::pair<mlir::Value, int64_t>> slices; ///< Slice to source, offset.
+  llvm::DenseMap<mlir::Value, mlir::Value> storage; ///< Union-find parents.
+  llvm::DenseMap<mlir::Value, Placement> placements; ///< By storage root.
+  llvm::DenseMap<mlir::Operation *, std::pair<int64_t, int64_t>> points;
+  llvm::MapVector<mlir::Value, std::pair<int64_t, int64_t>> live; ///< Root to interval.
+};
+
+/// Bytes of one row of a row tensor (its last dimension).
+int64_t rowBytesOf(mlir::RankedTensorType type);
+
+} // namespace chorus
+
+#endif // CHORUS_LIB_CONVERSION_TRANSFORMERTOKERNELS_ENTRYPLAN_H

@@ -1,0 +1,652 @@
+//===- ProductKernels.cpp - Rows times packed weights ---------------------===//
+//
+// A product function handles all rows for one group of neighbouring panels, so
+// that a thread reads one stream of weights. Its parts:
+//
+// - few rows: weights are unpacked in registers, one panel at a time;
+// - more rows, blocks of int8 or int4: a chunk of blocks is unpacked to a
+//   scratch that stays in L1, then tiles of rows run over it;
+// - f32 activations: tiles of rows, weights dequantised on load.
+//
+// All of them do the operations of docs/NumericContract.md in its order.
+//
+//===----------------------------------------------------------------------===//
+
+#include "EntryLowering.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace chorus::transformer;
+
+namespace chorus {
+
+namespace {
+
+/// Bits of C = 1.5 * 2^23: adding an integer below 2^22 to them gives C + i.
+constexpr int32_t magicBits = 0x4B400000;
+constexpr float magicValue = 12582912.0f;
+
+/// What the parts of one product share.
+struct Product {
+  KernelBuilder &k;
+  Type weightType;
+  int64_t width; ///< Values in a row.
+  bool quantizedInput, residual;
+  int64_t panels, tail;
+
+  std::optional<BlockFormat> format = getBlockFormat(weightType);
+  int64_t blocks() const { return width / blockSize; }
+  int64_t inputRowBytes() const {
+    Type element = quantizedInput ? Type(ActQ8Type::get(k.builder.getContext())) : k.f32;
+    return rowBytesOf(RankedTensorType::get({1, width}, element));
+  }
+  std::string name(StringRef part) const {
+    std::string text;
+    llvm::raw_string_ostream out(text);
+    out << part << ".";
+    if (auto block = dyn_cast<Q4_1Type>(weightType))
+      out << "q4_1";
+    else if (isa<Q4_0Type>(weightType))
+      out << "q4_0";
+    else if (isa<Q8_0Type>(weightType))
+      out << "q8_0";
+    else
+      out << weightType;
+    out << (quantizedInput ? ".int8" : ".f32") << ".k" << width << ".p" << panels << ".t" << tail;
+    if (residual)
+      out << ".plus";
+    return text;
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// Integer sums of one block
+//===----------------------------------------------------------------------===//
+
+/// Sums of one row with 16 outputs over one block, on the target's dot
+/// instruction. Weights come as unsigned bytes [16 outputs][4 values] a group.
+class BlockSum {
+public:
+  BlockSum(const Product &p) : p(p), k(p.k) {}
+
+  /// Parts in which a group of 64 weight bytes is held.
+  int64_t parts() const { return k.target.vnni ? 1 : 2; }
+  VectorType partType() const { return k.vec(k.i8, 64 / parts()); }
+
+  /// `sum`: the row's sum of activations in the block, i32.
+  Values start(Value sum) {
+    if (k.target.vnni) {
+      int64_t zeroPoint = p.format->zeroPoint;
+      if (!zeroPoint)
+        return {k.splatConstantI32(magicBits)};
+      Value correction = k.shiftLeft(k.splat(sum), k.splatConstantI32(llvm::Log2_64(zeroPoint)));
+      return {k.sub(k.splatConstantI32(magicBits), correction)};
+    }
+    if (p.format->bits == 4)
+      return Values(2, arith::ConstantOp::create(
+                           k.builder, k.loc,
+                           DenseElementsAttr::get(k.vec(k.i16), k.builder.getI16IntegerAttr(0))));
+    return Values(2, k.splatConstantI32(0, 8));
+  }
+
+  /// A second chain of the same sum, to be added by `merge`.
+  Values startAgain() {
+    if (k.target.vnni)
+      return {k.splatConstantI32(0)};
+    return p.format->bits == 4 ? start(Value()) : Values(2, k.splatConstantI32(0, 8));
+  }
+
+  Values merge(const Values &a, const Values &b) {
+    Values sum;
+    for (auto [x, y] : llvm::zip_equal(a, b))
+      sum.push_back(k.add(x, y));
+    return sum;
+  }
+
+  /// Adds one group: `word` holds the row's four activations.
+  void step(Values &sum, const Values &weights, Value word) {
+    if (k.target.vnni) {
+      Value x = k.bitcast(k.splat(word), k.vec(k.i8, 64));
+      sum[0] = k.intrinsic("llvm.x86.avx512.vpdpbusd.512", k.vec(k.i32),
+                           {sum[0], weights[0], x});
+      return;
+    }
+    Value x = k.bitcast(k.splat(word, 8), k.vec(k.i8, 32));
+    for (int64_t part = 0; part < 2; ++part) {
+      if (p.format->bits == 4) {
+        // 8 groups of 2 * 15 * 127 stay below 2^15.
+        Value pairs =
+            k.intrinsic("llvm.x86.avx2.pmadd.ub.sw", k.vec(k.i16), {weights[part], x});
+        sum[part] = k.add(sum[part], pairs);
+        continue;
+      }
+      // Stored q + 128 as signed is q with its top bit flipped; |q| <= 128 times
+      // 127, twice, stays below 2^15.
+      Value flip = arith::ConstantOp::create(
+          k.builder, k.loc,
+          DenseElementsAttr::get(k.vec(k.i8, 32), k.builder.getI8IntegerAttr(-128)));
+      Value q = arith::XOrIOp::create(k.builder, k.loc, weights[part], flip);
+      Value zero = arith::ConstantOp::create(
+          k.builder, k.loc,
+          DenseElementsAttr::get(k.vec(k.i8, 32), k.builder.getI8IntegerAttr(0)));
+      Value magnitude = k.select(k.less(q, zero), k.sub(zero, q), q);
+      Value signedX = k.intrinsic("llvm.x86.avx2.psign.b", k.vec(k.i8, 32), {x, q});
+      Value pairs =
+          k.intrinsic("llvm.x86.avx2.pmadd.ub.sw", k.vec(k.i16), {magnitude, signedX});
+      sum[part] = k.add(sum[part], addPairs(pairs));
+    }
+  }
+
+  /// t = RN(i * d) for 16 outputs. `negated` = -C * d on targets that need it.
+  Value scaled(const Values &sum, Value rowSum, Value d, Value negated) {
+    if (k.target.vnni)
+      return k.fma(k.bitcast(sum[0], k.vec(k.f32)), d, negated);
+    Value integer;
+    if (p.format->bits == 4) {
+      integer = k.join(addPairs(sum[0]), addPairs(sum[1]));
+      if (p.format->zeroPoint) {
+        Value correction =
+            k.shiftLeft(k.splat(rowSum), k.splatConstantI32(llvm::Log2_64(p.format->zeroPoint)));
+        integer = k.sub(integer, correction);
+      }
+    } else {
+      integer = k.join(sum[0], sum[1]);
+    }
+    return k.mulf(k.toFloat(integer), d);
+  }
+
+private:
+  Value addPairs(Value pairs) {
+    Value ones = arith::ConstantOp::create(
+        k.builder, k.loc,
+        DenseElementsAttr::get(k.vec(k.i16), k.builder.getI16IntegerAttr(1)));
+    return k.intrinsic("llvm.x86.avx2.pmadd.wd", k.vec(k.i32, 8), {pairs, ones});
+  }
+
+  const Product &p;
+  KernelBuilder &k;
+};
+
+//===----------------------------------------------------------------------===//
+// Weights of one block
+//===----------------------------------------------------------------------===//
+
+/// One block of one panel: unsigned bytes by group, scale, minimum.
+struct BlockWeights {
+  virtual ~BlockWeights() = default;
+  virtual Values group(int64_t panel, int64_t group) = 0;
+  virtual Value scale(int64_t panel) = 0;
+  virtual Value negatedScale(int64_t panel) = 0;
+  virtual Value minimum(int64_t panel) = 0;
+};
+
+/// Straight from the packed stream.
+struct PackedBlock : BlockWeights {
+  PackedBlock(const Product &p, Value unit) : p(p), k(p.k), unit(unit) {}
+
+  Values group(int64_t panel, int64_t group) override {
+    BlockSum sums(p);
+    Values parts;
+    int64_t bytes = 64 / sums.parts();
+    for (int64_t part = 0; part < sums.parts(); ++part) {
+      bool packed = p.format->bits == 4;
+      Value &stored = cache[{packed ? group % 4 : group, part}];
+      if (!stored)
+        stored = k.load(sums.partType(),
+                        k.offset(data(), 64 * (packed ? group % 4 : group) + part * bytes));
+      parts.push_back(packed ? nibble(stored, group >= 4) : stored);
+    }
+    return parts;
+  }
+  Value scale(int64_t) override {
+    if (!d)
+      d = k.widen(k.load(k.vec(k.f16), unit));
+    return d;
+  }
+  Value negatedScale(int64_t) override {
+    return k.mulf(scale(0), k.splatConstant(-magicValue));
+  }
+  Value minimum(int64_t) override {
+    return k.widen(k.load(k.vec(k.f16), k.offset(unit, 2 * panelRows)));
+  }
+
+private:
+  Value data() { return k.offset(unit, (p.format->hasMinimum ? 4 : 2) * panelRows); }
+  Value nibble(Value bytes, bool high) {
+    auto type = cast<VectorType>(bytes.getType());
+    int64_t count = type.getDimSize(0);
+    auto splat = [&](Type element, int64_t value) -> Value {
+      return arith::ConstantOp::create(
+          k.builder, k.loc,
+          DenseElementsAttr::get(k.vec(element, type.getNumElements() * 8 /
+                                                    element.getIntOrFloatBitWidth()),
+                                 k.builder.getIntegerAttr(element, value)));
+    };
+    if (high) {
+      Value words = k.bitcast(bytes, k.vec(k.i16, count / 2));
+      bytes = k.bitcast(k.shiftRight(words, splat(k.i16, 4)), type);
+    }
+    return k.bitAnd(bytes, splat(k.i8, 15));
+  }
+
+  const Product &p;
+  KernelBuilder &k;
+  Value unit, d;
+  std::map<std::pair<int64_t, int64_t>, Value> cache;
+};
+
+/// Layout of the scratch for one block: [8 groups][panels][64 B], then scales,
+/// negated scales and minima, each [panels][16] f32.
+struct Scratch {
+  const Product &p;
+  int64_t blockBytes() const {
+    return p.panels * (512 + 64 * (1 + p.k.target.vnni + p.format->hasMinimum));
+  }
+  int64_t group(int64_t panel, int64_t group) const { return (group * p.panels + panel) * 64; }
+  int64_t scale(int64_t panel) const { return 512 * p.panels + 64 * panel; }
+  int64_t minimum(int64_t panel) const { return scale(panel) + 64 * p.panels; }
+  int64_t negated(int64_t panel) const {
+    return scale(panel) + 64 * p.panels * (1 + p.format->hasMinimum);
+  }
+  int64_t chunkBlocks() const {
+    int64_t fit = std::max<int64_t>(1, p.k.target.intScratchBytes / blockBytes());
+    int64_t chunks = llvm::divideCeil(p.blocks(), fit);
+    return llvm::divideCeil(p.blocks(), chunks);
+  }
+};
+
+struct UnpackedBlock : BlockWeights {
+  UnpackedBlock(const Product &p, Value block) : k(p.k), scratch{p}, block(block) {}
+
+  Values group(int64_t panel, int64_t group) override {
+    BlockSum sums(scratch.p);
+    Values parts;
+    int64_t bytes = 64 / sums.parts();
+    for (int64_t part = 0; part < sums.parts(); ++part)
+      parts.push_back(k.load(sums.partType(),
+                             k.offset(block, scratch.group(panel, group) + part * bytes)));
+    return parts;
+  }
+  Value scale(int64_t panel) override { return floats(scratch.scale(panel)); }
+  Value negatedScale(int64_t panel) override { return floats(scratch.negated(panel)); }
+  Value minimum(int64_t panel) override { return floats(scratch.minimum(panel)); }
+
+private:
+  Value floats(int64_t at) { return k.load(k.vec(k.f32), k.offset(block, at)); }
+
+  KernelBuilder &k;
+  Scratch scratch;
+  Value block;
+};
+
+//===----------------------------------------------------------------------===//
+// Tiles of rows
+//===----------------------------------------------------------------------===//
+
+/// Accumulates one block into acc[row][panel]. `input`: address of row 0's
+/// values of this block; `scales`: of its scale.
+void emitBlock(const Product &p, BlockWeights &weights, int64_t rows, int64_t panels,
+               Value input, Value scales, Values &acc, bool twoChains) {
+  KernelBuilder &k = p.k;
+  BlockSum sums(p);
+  int64_t stride = p.inputRowBytes(), perRow = 4 * p.blocks();
+  auto rowFloat = [&](int64_t row, int64_t field) {
+    return k.load(k.f32, k.offset(scales, row * stride + field * perRow));
+  };
+  Values rowSums(rows);
+  if (p.format->zeroPoint)
+    for (int64_t row = 0; row < rows; ++row)
+      rowSums[row] = k.load(k.i32, k.offset(scales, row * stride + perRow));
+  SmallVector<Values> sum, second;
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      sum.push_back(sums.start(rowSums[row]));
+      if (twoChains)
+        second.push_back(sums.startAgain());
+    }
+  // Groups g and g + 4 share a load of packed weights.
+  for (int64_t step = 0; step < 8; ++step) {
+    int64_t group = twoChains ? step / 2 + 4 * (step % 2) : step;
+    SmallVector<Values> w;
+    for (int64_t panel = 0; panel < panels; ++panel)
+      w.push_back(weights.group(panel, group));
+    for (int64_t row = 0; row < rows; ++row) {
+      Value word = k.load(k.i32, k.offset(input, row * stride + 4 * group));
+      for (int64_t panel = 0; panel < panels; ++panel)
+        sums.step((twoChains && group >= 4 ? second : sum)[row * panels + panel], w[panel], word);
+    }
+  }
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    Value d = weights.scale(panel);
+    Value negated = k.target.vnni ? weights.negatedScale(panel) : Value();
+    for (int64_t row = 0; row < rows; ++row) {
+      Values &total = sum[row * panels + panel];
+      if (twoChains)
+        total = sums.merge(total, second[row * panels + panel]);
+      total = {sums.scaled(total, rowSums[row], d, negated)};
+    }
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    Value scale = k.splat(rowFloat(row, 0));
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      Value &a = acc[row * panels + panel];
+      a = k.fma(sum[row * panels + panel][0], scale, a);
+    }
+  }
+  if (!p.format->hasMinimum)
+    return;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    Value m = weights.minimum(panel);
+    for (int64_t row = 0; row < rows; ++row) {
+      Value &a = acc[row * panels + panel];
+      a = k.fma(m, k.splat(rowFloat(row, 2)), a);
+    }
+  }
+}
+
+/// Adds the residual, if any, and stores one row of one panel.
+void storeRow(const Product &p, Value acc, Value output, Value residual, int64_t columns) {
+  if (p.residual)
+    acc = p.k.addf(acc, p.k.loadPartial(residual, columns));
+  p.k.storePartial(acc, output, columns);
+}
+
+/// tile(input, scratch, output, output row bytes, residual, residual row bytes,
+/// first block, end block, stage) where bit 0 of stage says that this is the
+/// first chunk of blocks, bit 1 that it is the last.
+LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
+  KernelBuilder &k = p.k;
+  std::string name = p.name("tile") + ".r" + std::to_string(rows);
+  if (LLVM::LLVMFuncOp known = k.lookup(name))
+    return known;
+  LLVM::LLVMFuncOp function = k.begin(
+      name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64, k.i64, k.i64});
+  Value input = function.getArgument(0), scratch = function.getArgument(1),
+        output = function.getArgument(2), outputBytes = function.getArgument(3),
+        residual = function.getArgument(4), residualBytes = function.getArgument(5),
+        first = function.getArgument(6), end = function.getArgument(7),
+        stage = function.getArgument(8);
+  Scratch layout{p};
+  bool oneChunk = layout.chunkBlocks() >= p.blocks();
+  Value outputColumn = output;
+  auto at = [&](int64_t row, int64_t panel) {
+    return k.offset(k.offset(outputColumn, k.mul(outputBytes, row)), 64 * panel);
+  };
+  SmallVector<Type> types(rows * p.panels, k.vec(k.f32));
+  auto zeros = [&] { return Values(rows * p.panels, k.splatConstant(0)); };
+  auto columns = [&](int64_t panel) { return panel + 1 == p.panels ? p.tail : panelRows; };
+  Values acc;
+  if (oneChunk) {
+    acc = zeros();
+  } else {
+    acc = k.choose(
+        k.equal(k.bitAnd(stage, k.constant(1)), k.constant(1)), types, zeros, [&] {
+          Values loaded;
+          for (int64_t row = 0; row < rows; ++row)
+            for (int64_t panel = 0; panel < p.panels; ++panel)
+              loaded.push_back(k.loadPartial(at(row, panel), columns(panel)));
+          return loaded;
+        });
+  }
+  acc = k.loop(first, end, 1, acc, [&](Value block, ValueRange state) {
+    Values next(state);
+    UnpackedBlock weights(p, k.offset(scratch, k.mul(k.sub(block, first), layout.blockBytes())));
+    emitBlock(p, weights, rows, p.panels, k.offset(input, k.mul(block, blockSize)),
+              k.offset(k.offset(input, p.width), k.mul(block, 4)), next, /*twoChains=*/false);
+    return next;
+  });
+  auto storeAll = [&](bool last) {
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t panel = 0; panel < p.panels; ++panel) {
+        Value from = k.offset(k.offset(residual, k.mul(residualBytes, row)), 64 * panel);
+        if (last)
+          storeRow(p, acc[row * p.panels + panel], at(row, panel), from, columns(panel));
+        else
+          k.storePartial(acc[row * p.panels + panel], at(row, panel), columns(panel));
+      }
+  };
+  if (oneChunk || !p.residual)
+    storeAll(oneChunk);
+  else
+    k.when(
+        k.equal(k.bitAnd(stage, k.constant(2)), k.constant(2)), [&] { storeAll(true); },
+        [&] { storeAll(false); });
+  k.end();
+  return function;
+}
+
+/// stream(input, panel, output, output row bytes, residual, residual row bytes):
+/// `rows` rows and one panel, weights unpacked in registers.
+LLVM::LLVMFuncOp streamTile(const Product &p, int64_t rows, int64_t tail) {
+  KernelBuilder &k = p.k;
+  Product one{p.k, p.weightType, p.width, p.quantizedInput, p.residual, 1, tail};
+  std::string name = one.name("stream") + ".r" + std::to_string(rows);
+  if (LLVM::LLVMFuncOp known = k.lookup(name))
+    return known;
+  LLVM::LLVMFuncOp function = k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64});
+  Value input = function.getArgument(0), panel = function.getArgument(1);
+  Values acc = k.loop(k.constant(0), k.constant(p.blocks()), 1,
+                      Values(rows, k.splatConstant(0)), [&](Value block, ValueRange state) {
+                        Values next(state);
+                        PackedBlock weights(
+                            one, k.offset(panel, k.mul(block, panelBlockBytes(p.weightType))));
+                        emitBlock(one, weights, rows, 1, k.offset(input, k.mul(block, blockSize)),
+                                  k.offset(k.offset(input, p.width), k.mul(block, 4)), next,
+                                  /*twoChains=*/true);
+                        return next;
+                      });
+  for (int64_t row = 0; row < rows; ++row)
+    storeRow(one, acc[row],
+             k.offset(function.getArgument(2), k.mul(function.getArgument(3), row)),
+             k.offset(function.getArgument(4), k.mul(function.getArgument(5), row)), tail);
+  k.end();
+  return function;
+}
+
+/// Unpacks blocks [first, end) of all panels to `scratch`.
+void unpack(const Product &p, Value weight, Value scratch, Value first, Value end) {
+  KernelBuilder &k = p.k;
+  Scratch layout{p};
+  k.loop(first, end, 1, [&](Value block) {
+    Value to = k.offset(scratch, k.mul(k.sub(block, first), layout.blockBytes()));
+    for (int64_t panel = 0; panel < p.panels; ++panel) {
+      Value from = k.offset(weight, panel * panelBytes(p.weightType, p.width));
+      PackedBlock packed(p, k.offset(from, k.mul(block, panelBlockBytes(p.weightType))));
+      BlockSum sums(p);
+      int64_t bytes = 64 / sums.parts();
+      for (int64_t group = 0; group < 8; ++group)
+        for (auto [part, value] : llvm::enumerate(packed.group(panel, group)))
+          k.store(value, k.offset(to, layout.group(panel, group) + part * bytes));
+      k.store(packed.scale(panel), k.offset(to, layout.scale(panel)));
+      if (k.target.vnni)
+        k.store(packed.negatedScale(panel), k.offset(to, layout.negated(panel)));
+      if (p.format->hasMinimum)
+        k.store(packed.minimum(panel), k.offset(to, layout.minimum(panel)));
+    }
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// f32 activations
+//===----------------------------------------------------------------------===//
+
+/// The f32 values of 16 outputs at column `column` (a multiple of 4 for blocks)
+/// + 0..3.
+Values dequantizedGroup(const Product &p, Value panel, Value column) {
+  KernelBuilder &k = p.k;
+  if (!p.format) {
+    int64_t bytes = panelRows * p.weightType.getIntOrFloatBitWidth() / 8;
+    return {k.widen(k.load(k.vec(p.weightType), k.offset(panel, k.mul(column, bytes))))};
+  }
+  Value unit = k.offset(panel, k.mul(k.div(column, blockSize), panelBlockBytes(p.weightType)));
+  Value group = k.div(k.rem(column, blockSize), 4);
+  Value d = k.widen(k.load(k.vec(k.f16), unit));
+  Value data = k.offset(unit, (p.format->hasMinimum ? 4 : 2) * panelRows);
+  Value shift = k.constantI32(0);
+  if (p.format->bits == 4) {
+    shift = k.truncate(k.mul(k.div(group, 4), 4), k.i32);
+    group = k.rem(group, 4);
+  }
+  Value words = k.load(k.vec(k.i32), k.offset(data, k.mul(group, 64)));
+  Values values;
+  for (int32_t i = 0; i < 4; ++i) {
+    Value by = k.add(k.splat(shift), k.splatConstantI32(8 * i));
+    Value stored = k.bitAnd(k.shiftRight(words, by),
+                            k.splatConstantI32(p.format->bits == 4 ? 15 : 255));
+    Value q = k.toFloat(
+        k.sub(stored, k.splatConstantI32(static_cast<int32_t>(p.format->zeroPoint))));
+    if (p.format->hasMinimum)
+      values.push_back(
+          k.fma(d, q, k.widen(k.load(k.vec(k.f16), k.offset(unit, 2 * panelRows)))));
+    else
+      values.push_back(k.mulf(d, q));
+  }
+  return values;
+}
+
+/// float(input, weight, output, output row bytes, residual, residual row bytes)
+/// for `rows` rows.
+LLVM::LLVMFuncOp floatTile(const Product &p, int64_t rows) {
+  KernelBuilder &k = p.k;
+  std::string name = p.name("float") + ".r" + std::to_string(rows);
+  if (LLVM::LLVMFuncOp known = k.lookup(name))
+    return known;
+  LLVM::LLVMFuncOp function = k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64});
+  Value input = function.getArgument(0), weight = function.getArgument(1);
+  int64_t stride = p.inputRowBytes(), step = p.format ? 4 : 1;
+  Values acc = k.loop(
+      k.constant(0), k.constant(p.width), step, Values(rows * p.panels, k.splatConstant(0)),
+      [&](Value column, ValueRange state) {
+        Values next(state);
+        SmallVector<Values> w;
+        for (int64_t panel = 0; panel < p.panels; ++panel)
+          w.push_back(dequantizedGroup(
+              p, k.offset(weight, panel * panelBytes(p.weightType, p.width)), column));
+        for (int64_t i = 0; i < step; ++i)
+          for (int64_t row = 0; row < rows; ++row) {
+            Value from = k.offset(k.offset(input, row * stride + 4 * i), k.mul(column, 4));
+            Value x = k.splat(k.load(k.f32, from));
+            for (int64_t panel = 0; panel < p.panels; ++panel) {
+              Value &a = next[row * p.panels + panel];
+              a = k.fma(w[panel][i], x, a);
+            }
+          }
+        return next;
+      });
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t panel = 0; panel < p.panels; ++panel) {
+      auto place = [&](unsigned base) {
+        return k.offset(k.offset(function.getArgument(base),
+                                 k.mul(function.getArgument(base + 1), row)),
+                        64 * panel);
+      };
+      storeRow(p, acc[row * p.panels + panel], place(2), place(4),
+               panel + 1 == p.panels ? p.tail : panelRows);
+    }
+  k.end();
+  return function;
+}
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// The product function
+//===----------------------------------------------------------------------===//
+
+LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
+                               bool quantizedInput, bool residual, int64_t panels, int64_t tail) {
+  Product p{k, weightType, width, quantizedInput, residual, panels, tail};
+  std::string name = p.name("product");
+  if (LLVM::LLVMFuncOp known = k.lookup(name))
+    return known;
+
+  // The parts first: functions do not nest in the module.
+  std::vector<LLVM::LLVMFuncOp> streams, tiles, floats;
+  if (quantizedInput) {
+    for (int64_t rows = 1; rows <= k.target.intStreamRows; ++rows)
+      for (int64_t panel = 0; panel < panels; ++panel)
+        streams.push_back(streamTile(p, rows, panel + 1 == panels ? tail : panelRows));
+    for (int64_t rows = 1; rows <= k.target.intRows; ++rows)
+      tiles.push_back(unpackedTile(p, rows));
+  } else {
+    for (int64_t rows = k.target.floatRows; rows >= 1; rows /= 2)
+      floats.push_back(floatTile(p, rows));
+  }
+
+  LLVM::LLVMFuncOp function =
+      k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64});
+  Value input = function.getArgument(0), weight = function.getArgument(1),
+        output = function.getArgument(2), outputBytes = function.getArgument(3),
+        residualBase = function.getArgument(4), residualBytes = function.getArgument(5),
+        rows = function.getArgument(6);
+  auto fromRow = [&](Value row) {
+    return Values{k.offset(input, k.mul(row, p.inputRowBytes())),
+                  k.offset(output, k.mul(row, outputBytes)),
+                  k.offset(residualBase, k.mul(row, residualBytes))};
+  };
+
+  if (!quantizedInput) {
+    SmallVector<int64_t> sizes;
+    for (int64_t size = k.target.floatRows; size >= 1; size /= 2)
+      sizes.push_back(size);
+    k.tiles(rows, sizes, [&](Value row, int64_t size) {
+      Values at = fromRow(row);
+      size_t index = llvm::find(sizes, size) - sizes.begin();
+      k.call(floats[index], {at[0], weight, at[1], outputBytes, at[2], residualBytes});
+    });
+    k.end();
+    return function;
+  }
+
+  auto runStream = [&](int64_t count) {
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      Value from = k.offset(weight, panel * panelBytes(weightType, width));
+      k.call(streams[(count - 1) * panels + panel],
+             {input, from, k.offset(output, 64 * panel), outputBytes,
+              k.offset(residualBase, 64 * panel), residualBytes});
+    }
+  };
+  auto runTiles = [&] {
+    Scratch layout{p};
+    int64_t chunk = layout.chunkBlocks();
+    Value scratch = k.scratch(chunk * layout.blockBytes());
+    // Rows split evenly into tiles of at most intRows.
+    int64_t most = k.target.intRows;
+    Value tileCount = k.div(k.add(rows, most - 1), most);
+    for (int64_t block = 0; block < p.blocks(); block += chunk) {
+      int64_t end = std::min(block + chunk, p.blocks());
+      int64_t stage = (block == 0 ? 1 : 0) | (end == p.blocks() ? 2 : 0);
+      unpack(p, weight, scratch, k.constant(block), k.constant(end));
+      k.loop(k.constant(0), tileCount, 1, ValueRange{k.constant(0)},
+             [&](Value tile, ValueRange state) {
+               Value row = state[0];
+               // Rows left over tiles left, rounded up.
+               Value tilesLeft = k.sub(tileCount, tile);
+               Value size = arith::DivUIOp::create(
+                   k.builder, k.loc, k.add(k.sub(rows, row), k.sub(tilesLeft, k.constant(1))),
+                   tilesLeft);
+               Values at = fromRow(row);
+               for (int64_t count = 1; count <= most; ++count)
+                 k.when(k.equal(size, k.constant(count)), [&] {
+                   k.call(tiles[count - 1],
+                          {at[0], scratch, at[1], outputBytes, at[2], residualBytes,
+                           k.constant(block), k.constant(end), k.constant(stage)});
+                 });
+               return Values{k.add(row, size)};
+             });
+    }
+  };
+  std::function<void(int64_t)> byRows = [&](int64_t count) {
+    if (count > k.target.intStreamRows)
+      return runTiles();
+    k.when(
+        k.equal(rows, k.constant(count)), [&] { runStream(count); },
+        [&] { byRows(count + 1); });
+  };
+  byRows(1);
+  k.end();
+  return function;
+}
+
+} // namespace chorus

@@ -1,0 +1,134 @@
+//===- WeightPlan.cpp - Where each parameter lies in the weights ----------===//
+
+#include "chorus/Conversion/TransformerToKernels/WeightPlan.h"
+
+#include "chorus/Dialect/Transformer/TransformerOps.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace chorus::transformer;
+
+namespace chorus {
+
+int64_t panelBlockBytes(Type elementType) {
+  BlockFormat format = *getBlockFormat(elementType);
+  return panelRows * (2 + (format.hasMinimum ? 2 : 0) + blockSize * format.bits / 8);
+}
+
+uint64_t panelBytes(Type elementType, int64_t k) {
+  if (getBlockFormat(elementType))
+    return k / blockSize * panelBlockBytes(elementType);
+  return panelRows * k * (elementType.getIntOrFloatBitWidth() / 8);
+}
+
+uint64_t plannedBytes(RankedTensorType type, WeightLayout layout) {
+  if (layout == WeightLayout::Panels)
+    return llvm::divideCeil(type.getDimSize(0), panelRows) *
+           panelBytes(type.getElementType(), type.getDimSize(1));
+  if (std::optional<BlockFormat> format = getBlockFormat(type.getElementType()))
+    return type.getNumElements() / blockSize * format->sourceBytes;
+  return type.getNumElements() * (type.getElementTypeBitWidth() / 8);
+}
+
+/// Products and look-ups read panels, everything else the source's bytes.
+static FailureOr<WeightLayout> layoutOf(Operation *leaf) {
+  if (isa<RotaryTableOp>(leaf))
+    return WeightLayout::RotaryTable;
+  std::optional<WeightLayout> layout;
+  for (OpOperand &use : leaf->getUses()) {
+    Operation *user = use.getOwner();
+    bool panels = isa<LinearOp, EmbeddingOp>(user);
+    WeightLayout wanted = panels ? WeightLayout::Panels : WeightLayout::Raw;
+    if (layout && *layout != wanted)
+      return leaf->emitError("parameter is used both by products and as plain values");
+    layout = wanted;
+  }
+  return layout.value_or(WeightLayout::Raw);
+}
+
+uint64_t WeightPlan::place(PlannedWeight weight) {
+  std::string key;
+  llvm::raw_string_ostream(key) << static_cast<int>(weight.layout) << '\0' << weight.file << '\0'
+                                << weight.tensor << '\0' << weight.type << weight.theta;
+  auto [entry, isNew] = placed.try_emplace(key, 0);
+  if (!isNew)
+    return entry->second;
+  weight.offset = llvm::alignTo(totalBytes, 64);
+  weight.sizeBytes = plannedBytes(weight.type, weight.layout);
+  totalBytes = weight.offset + weight.sizeBytes;
+  entry->second = weight.offset;
+  planned.push_back(std::move(weight));
+  return planned.back().offset;
+}
+
+static PlannedWeight describe(ParameterOp op, WeightLayout layout, unsigned layer) {
+  return {layout, op.getFile().str(), cast<StringAttr>(op.getNames()[layer]).str(),
+          cast<RankedTensorType>(op.getType())};
+}
+
+LogicalResult WeightPlan::build(ModuleOp module) {
+  // Leaves in the order in which their first users read them: a group of
+  // leaves with layer indices (one loop) becomes [layer][leaf].
+  SmallVector<Operation *> order;
+  DenseMap<Operation *, bool> seen;
+  module.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    for (Value operand : op->getOperands()) {
+      Operation *leaf = operand.getDefiningOp();
+      // Factors are read at compile time only.
+      if (leaf && isa<ParameterOp, RotaryTableOp>(leaf) && !isa<RotaryTableOp>(op) &&
+          !std::exchange(seen[leaf], true))
+        order.push_back(leaf);
+    }
+  });
+
+  DenseMap<Block *, SmallVector<ParameterOp>> layered;
+  SmallVector<WeightLayout> layouts;
+  for (Operation *leaf : order) {
+    FailureOr<WeightLayout> layout = layoutOf(leaf);
+    if (failed(layout))
+      return failure();
+    if (auto table = dyn_cast<RotaryTableOp>(leaf)) {
+      PlannedWeight weight{*layout, "", "", cast<RankedTensorType>(table.getType()),
+                           table.getTheta().convertToDouble()};
+      if (Value factors = table.getFactors()) {
+        auto parameter = factors.getDefiningOp<ParameterOp>();
+        weight.file = parameter.getFile().str();
+        weight.tensor = cast<StringAttr>(parameter.getNames()[0]).str();
+      }
+      addresses[leaf] = {place(std::move(weight)), 0};
+      continue;
+    }
+    auto parameter = cast<ParameterOp>(leaf);
+    if (!parameter.getLayer()) {
+      addresses[leaf] = {place(describe(parameter, *layout, 0)), 0};
+      continue;
+    }
+    SmallVector<ParameterOp> &group = layered[leaf->getBlock()];
+    group.push_back(parameter);
+    // The last leaf of its block places them all.
+    if (llvm::any_of(order, [&](Operation *other) {
+          auto next = dyn_cast<ParameterOp>(other);
+          return next && next.getLayer() && other->getBlock() == leaf->getBlock() &&
+                 !llvm::is_contained(group, next);
+        }))
+      continue;
+    size_t layers = parameter.getNames().size();
+    for (size_t layer = 0; layer < layers; ++layer)
+      for (ParameterOp member : group) {
+        if (member.getNames().size() != layers)
+          return member.emitError("parameters of one loop need one name for each layer");
+        uint64_t offset = place(describe(member, *layoutOf(member), layer));
+        WeightAddress &address = addresses[member];
+        if (layer == 0)
+          address.offset = offset;
+        else if (layer == 1)
+          address.layerStride = offset - address.offset;
+        if (offset != address.offset + layer * address.layerStride)
+          return member.emitError("one source tensor serves two layers of a loop");
+      }
+  }
+  return success();
+}
+
+} // namespace chorus
