@@ -247,8 +247,7 @@ private:
 
 Sampler::Sampler(int64_t vocabSize, chorus_sampling_masses_fn masses)
     : vocab(vocabSize), massesOf(masses) {
-  // The sum of all masses stays below 2^63.
-  assert(vocabSize > 0 && vocabSize < (int64_t(1) << 23));
+  assert(vocabSize > 0 && vocabSize <= maxVocab);
 }
 
 Sampler::~Sampler() = default;

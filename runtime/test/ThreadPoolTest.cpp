@@ -110,16 +110,18 @@ TEST(ThreadPool, N05_ControlWordIsSetAtEveryLoop) {
   constexpr unsigned foreign = 0x1F80 | 0x8040 | 0x4000;
   unsigned before = _mm_getcsr();
   _mm_setcsr(foreign);
-  for (int loop = 0; loop < 2; ++loop)
+  for (int loop = 0; loop < 2; ++loop) {
+    callerDone = workerDone = false;
     pool.forEachRange(2, [&](int64_t, int64_t) {
       EXPECT_EQ(_mm_getcsr() & ~0x3Fu, 0x1F80u);
       (std::this_thread::get_id() == caller ? callerDone : workerDone) = true;
       _mm_setcsr(foreign);
-      // Until the other thread has come as well.
+      // Until the other thread has come as well, so that each takes one.
       auto start = std::chrono::steady_clock::now();
       while (!(callerDone && workerDone) && secondsSince(start) < 5)
         std::this_thread::yield();
     });
+  }
   unsigned after = _mm_getcsr();
   _mm_setcsr(before);
   EXPECT_TRUE(callerDone && workerDone);

@@ -98,6 +98,9 @@ struct SampledToken {
 /// run at once.
 class Sampler {
 public:
+  /// Columns at most, so that the sum of all masses stays below 2^63.
+  static constexpr int64_t maxVocab = (int64_t(1) << 23) - 1;
+
   /// `masses`: chorus_sampling_masses of the model's code.
   Sampler(int64_t vocabSize, chorus_sampling_masses_fn masses);
   ~Sampler();

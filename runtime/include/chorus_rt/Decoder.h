@@ -1,0 +1,150 @@
+//===- Decoder.h - One step of many sequences -------------------*- C++ -*-===//
+//
+// What the scheduler sees of a model: sequences go in with the tokens that they
+// have not computed yet, logits of the wanted rows come out. Two kinds of
+// models stand behind it: step programs over a paged cache, and stateless
+// programs that compute the whole sequence every time.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CHORUS_RT_DECODER_H
+#define CHORUS_RT_DECODER_H
+
+#include "chorus_rt/KVPool.h"
+#include "chorus_rt/ScratchBuffer.h"
+#include "chorus_rt/Sequence.h"
+#include "chorus_rt/Status.h"
+#include "chorus_rt/ThreadPool.h"
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace chorus::rt {
+
+/// The rows of one sequence in a step: its next `rows` tokens. Logits are
+/// wanted for the last `outputs` of them.
+struct SequenceRows {
+  Sequence *sequence = nullptr;
+  int64_t rows = 0;
+  int64_t outputs = 0;
+};
+
+/// What was done so far.
+struct DecoderCounters {
+  uint64_t steps = 0;
+  uint64_t rowsComputed = 0;
+  uint64_t pagesAllocated = 0;
+  int64_t peakPages = 0;
+};
+
+/// Computes logits. Not thread safe; it uses the threads of its pool.
+class Decoder {
+public:
+  virtual ~Decoder() = default;
+
+  virtual int64_t vocabSize() const = 0;
+
+  virtual Sequence newSequence() = 0;
+
+  /// Computes the rows and advances the sequences. `logits` is [outputs, vocab]
+  /// and `logSumExp` [outputs], in the order of `batch`. On an error the
+  /// sequences' tokens are unchanged, their caches may be ahead of use.
+  virtual Status step(const std::vector<SequenceRows> &batch, float *logits,
+                      float *logSumExp) = 0;
+
+  /// Pages that a sequence of `from` computed positions, all of its pages
+  /// shared, takes to get to `to` positions. 0 for a model without cache.
+  virtual int64_t pagesToGrow(int64_t from, int64_t to) const = 0;
+
+  /// Pages that there are at most.
+  virtual int64_t pageCapacity() const = 0;
+
+  virtual DecoderCounters counters() const = 0;
+};
+
+/// Arguments of one call of a step entry; step_abi.h says what they mean.
+struct StepTables {
+  std::vector<int32_t> tokens, positions;
+  std::vector<const int32_t *> rowPages;
+  std::vector<int32_t> outputRows;
+};
+
+/// Compiled code that takes one step.
+class StepProgram {
+public:
+  virtual ~StepProgram() = default;
+  virtual int64_t vocabSize() const = 0;
+  virtual uint64_t pageBytes() const = 0;
+  /// Bytes of scratch memory for a step.
+  virtual uint64_t arenaBytes(int64_t rows, int64_t outputRows) const = 0;
+  virtual Status run(const StepTables &tables, uint8_t *pool, uint8_t *arena,
+                     const chorus_runtime_api &api, float *logits,
+                     float *logSumExp) const = 0;
+};
+
+/// Compiled code that maps a whole sequence to logits of all its positions.
+class SequenceProgram {
+public:
+  virtual ~SequenceProgram() = default;
+  virtual int64_t vocabSize() const = 0;
+  virtual uint64_t arenaBytes(int64_t length) const = 0;
+  /// `logits` is [length, vocab], `logSumExp` [length].
+  virtual Status run(const std::vector<int32_t> &tokens, uint8_t *arena,
+                     const chorus_runtime_api &api, float *logits,
+                     float *logSumExp) const = 0;
+};
+
+/// A step program over a pool of pages.
+class PagedDecoder : public Decoder {
+public:
+  /// All three outlive the decoder.
+  PagedDecoder(const StepProgram &program, KVPool &pool, ThreadPool &threads)
+      : program(program), pool(pool), threads(threads) {}
+
+  int64_t vocabSize() const override { return program.vocabSize(); }
+  Sequence newSequence() override { return Sequence(pool); }
+  Status step(const std::vector<SequenceRows> &batch, float *logits,
+              float *logSumExp) override;
+  int64_t pagesToGrow(int64_t from, int64_t to) const override;
+  int64_t pageCapacity() const override { return pool.capacity(); }
+  DecoderCounters counters() const override;
+
+private:
+  const StepProgram &program;
+  KVPool &pool;
+  ThreadPool &threads;
+  ScratchBuffer arena;
+  StepTables tables;
+  std::vector<PageCopy> copies;
+  uint64_t steps = 0;
+  uint64_t rowsComputed = 0;
+};
+
+/// A stateless program; every step computes whole sequences.
+class RecomputingDecoder : public Decoder {
+public:
+  /// Both outlive the decoder.
+  RecomputingDecoder(const SequenceProgram &program, ThreadPool &threads)
+      : program(program), threads(threads) {}
+
+  int64_t vocabSize() const override { return program.vocabSize(); }
+  Sequence newSequence() override { return Sequence(); }
+  Status step(const std::vector<SequenceRows> &batch, float *logits,
+              float *logSumExp) override;
+  int64_t pagesToGrow(int64_t, int64_t) const override { return 0; }
+  int64_t pageCapacity() const override { return 0; }
+  DecoderCounters counters() const override;
+
+private:
+  const SequenceProgram &program;
+  ThreadPool &threads;
+  ScratchBuffer arena, allLogits;
+  std::vector<float> allLogSumExp;
+  uint64_t steps = 0;
+  uint64_t rowsComputed = 0;
+};
+
+} // namespace chorus::rt
+
+#endif // CHORUS_RT_DECODER_H

@@ -1,0 +1,128 @@
+//===- Decoder.cpp - One step of many sequences ---------------------------===//
+
+#include "chorus_rt/Decoder.h"
+
+#include <cassert>
+#include <cstring>
+#include <new>
+
+namespace chorus::rt {
+
+static Status stepOutOfMemory() {
+  return limitError("N10", "step", "out of memory");
+}
+
+//===----------------------------------------------------------------------===//
+// PagedDecoder
+//===----------------------------------------------------------------------===//
+
+int64_t PagedDecoder::pagesToGrow(int64_t from, int64_t to) const {
+  // A partial page is copied before it is written.
+  return to <= from ? 0 : pagesFor(to) - from / CHORUS_PAGE_POSITIONS;
+}
+
+Status PagedDecoder::step(const std::vector<SequenceRows> &batch, float *logits,
+                          float *logSumExp) try {
+  tables.tokens.clear();
+  tables.positions.clear();
+  tables.rowPages.clear();
+  tables.outputRows.clear();
+  copies.clear();
+  for (const SequenceRows &part : batch) {
+    Sequence &sequence = *part.sequence;
+    int64_t first = sequence.computed();
+    assert(part.rows > 0 && first + part.rows <= sequence.length());
+    CHORUS_RETURN_IF_ERROR(sequence.cache()->prepare(part.rows, copies));
+    for (int64_t i = 0; i < part.rows; ++i) {
+      if (i >= part.rows - part.outputs)
+        tables.outputRows.push_back(
+            static_cast<int32_t>(tables.tokens.size()));
+      tables.tokens.push_back(
+          sequence.tokens()[static_cast<size_t>(first + i)]);
+      tables.positions.push_back(static_cast<int32_t>(first + i));
+      tables.rowPages.push_back(sequence.cache()->table());
+    }
+  }
+  CHORUS_RETURN_IF_ERROR(arena.reserve(
+      program.arenaBytes(static_cast<int64_t>(tables.tokens.size()),
+                         static_cast<int64_t>(tables.outputRows.size()))));
+  // A page that several sequences copy is a page that none of them writes in
+  // this step, save its last holder, which writes after the copies are made.
+  threads.forEachRange(static_cast<int64_t>(copies.size()),
+                       [&](int64_t begin, int64_t end) {
+                         for (int64_t i = begin; i < end; ++i) {
+                           PageCopy copy = copies[static_cast<size_t>(i)];
+                           std::memcpy(pool.pageData(copy.to),
+                                       pool.pageData(copy.from),
+                                       pool.pageBytes());
+                         }
+                       });
+  {
+    FloatControlScope floatControl;
+    CHORUS_RETURN_IF_ERROR(program.run(tables, pool.data(), arena.data(),
+                                       *threads.api(), logits, logSumExp));
+  }
+  for (const SequenceRows &part : batch)
+    part.sequence->advance(part.rows);
+  ++steps;
+  rowsComputed += tables.tokens.size();
+  return Status();
+} catch (const std::bad_alloc &) {
+  return stepOutOfMemory();
+}
+
+DecoderCounters PagedDecoder::counters() const {
+  return {steps, rowsComputed, pool.pagesAllocated(), pool.peakPages()};
+}
+
+//===----------------------------------------------------------------------===//
+// RecomputingDecoder
+//===----------------------------------------------------------------------===//
+
+Status RecomputingDecoder::step(const std::vector<SequenceRows> &batch,
+                                float *logits, float *logSumExp) try {
+  size_t vocab = static_cast<size_t>(program.vocabSize());
+  std::vector<int32_t> tokens;
+  for (const SequenceRows &part : batch) {
+    Sequence &sequence = *part.sequence;
+    int64_t length = sequence.computed() + part.rows;
+    assert(part.rows > 0 && length <= sequence.length());
+    if (part.outputs > 0) {
+      size_t count = static_cast<size_t>(length);
+      tokens.assign(sequence.tokens().begin(),
+                    sequence.tokens().begin() + length);
+      CHORUS_RETURN_IF_ERROR(arena.reserve(program.arenaBytes(length)));
+      CHORUS_RETURN_IF_ERROR(
+          allLogits.reserve(count * vocab * sizeof(float)));
+      allLogSumExp.resize(count);
+      {
+        FloatControlScope floatControl;
+        CHORUS_RETURN_IF_ERROR(program.run(tokens, arena.data(),
+                                           *threads.api(),
+                                           allLogits.as<float>(),
+                                           allLogSumExp.data()));
+      }
+      size_t wanted = static_cast<size_t>(part.outputs);
+      size_t first = count - wanted;
+      std::memcpy(logits, allLogits.as<float>() + first * vocab,
+                  wanted * vocab * sizeof(float));
+      std::memcpy(logSumExp, allLogSumExp.data() + first,
+                  wanted * sizeof(float));
+      logits += wanted * vocab;
+      logSumExp += wanted;
+      rowsComputed += count;
+    }
+  }
+  for (const SequenceRows &part : batch)
+    part.sequence->advance(part.rows);
+  ++steps;
+  return Status();
+} catch (const std::bad_alloc &) {
+  return stepOutOfMemory();
+}
+
+DecoderCounters RecomputingDecoder::counters() const {
+  return {steps, rowsComputed, 0, 0};
+}
+
+} // namespace chorus::rt

@@ -1,0 +1,266 @@
+//===- Engine.cpp - Answers requests with a loaded model ------------------===//
+
+#include "chorus_rt/Engine.h"
+
+#include "chorus_rt/EntryPrograms.h"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <unistd.h>
+
+namespace chorus::rt {
+
+/// Rows whose logits are held at once where all of a text are wanted.
+static constexpr int64_t distributionRows = 64;
+
+/// Address space that the cache's pages may take.
+static constexpr uint64_t maxPoolBytes = uint64_t(1) << 40;
+
+static Status checkOption(const char *name, int64_t value, int64_t low,
+                          int64_t high) {
+  if (value >= low && value <= high)
+    return Status();
+  return usageError(std::string(name) + " is " + std::to_string(value) +
+                    ", allowed is " + std::to_string(low) + " to " +
+                    std::to_string(high));
+}
+
+Status EngineOptions::validate() const {
+  if (threads != 0)
+    CHORUS_RETURN_IF_ERROR(
+        checkOption("threads", threads, 1, ThreadPool::maxThreads));
+  CHORUS_RETURN_IF_ERROR(checkOption("prefill-chunk", prefillChunk, 1, 65536));
+  return checkOption("max-batch", maxBatch, 1, 65536);
+}
+
+StatusOr<std::unique_ptr<Engine>>
+Engine::create(std::shared_ptr<const Program> program,
+               std::shared_ptr<const Tokenizer> tokenizer,
+               const EngineOptions &options) try {
+  std::unique_ptr<Engine> engine(new Engine());
+  engine->loaded = std::move(program);
+  engine->text = std::move(tokenizer);
+  CHORUS_RETURN_IF_ERROR(engine->build(options));
+  return engine;
+} catch (const std::bad_alloc &) {
+  return limitError("N10", "engine", "out of memory");
+}
+
+Engine::~Engine() = default;
+
+/// Pages for as many whole contexts as run at once, within reason: what is not
+/// used takes address space only.
+static int64_t poolCapacity(uint64_t pageBytes, int64_t context,
+                            int64_t maxBatch) {
+  uint64_t wanted = static_cast<uint64_t>(pagesFor(context)) *
+                    static_cast<uint64_t>(maxBatch + 1);
+  uint64_t most = std::max<uint64_t>(
+      maxPoolBytes / pageBytes, 2 * static_cast<uint64_t>(pagesFor(context)));
+  return static_cast<int64_t>(std::min(wanted, most));
+}
+
+Status Engine::build(const EngineOptions &options) {
+  CHORUS_RETURN_IF_ERROR(options.validate());
+  limits = options;
+  const ModelInfo &model = loaded->model();
+  context = model.contextLength;
+  if (options.contextLength != 0) {
+    CHORUS_RETURN_IF_ERROR(
+        checkOption("context", options.contextLength, 1, context));
+    context = options.contextLength;
+  }
+  pool = std::make_unique<ThreadPool>(options.threads ? options.threads
+                                                      : availableCores());
+  if (loaded->stepEntry()) {
+    stepProgram = std::make_unique<StepEntryProgram>(loaded);
+    uint64_t pageBytes = stepProgram->pageBytes();
+    int64_t capacity = poolCapacity(pageBytes, context, options.maxBatch);
+    // Where address space is limited (ulimit -v), a smaller cache may do.
+    while (true) {
+      StatusOr<std::unique_ptr<KVPool>> created =
+          KVPool::create(pageBytes, capacity);
+      if (created.ok()) {
+        pages = std::move(*created);
+        break;
+      }
+      if (capacity <= pagesFor(context) / 4 + 1)
+        return created.status();
+      capacity /= 2;
+    }
+    decoder = std::make_unique<PagedDecoder>(*stepProgram, *pages, *pool);
+  } else {
+    StatusOr<std::unique_ptr<PlainEntryProgram>> plain =
+        PlainEntryProgram::create(loaded);
+    CHORUS_RETURN_IF_ERROR(plain.status());
+    sequenceProgram = std::move(*plain);
+    decoder = std::make_unique<RecomputingDecoder>(*sequenceProgram, *pool);
+  }
+  if (decoder->vocabSize() < 1 || decoder->vocabSize() > Sampler::maxVocab)
+    return unsupported(escapeForMessage(loaded->artifact().path()) +
+                           ": models[0].vocab_size",
+                       std::to_string(decoder->vocabSize()) +
+                           ", supported is 1 to " +
+                           std::to_string(Sampler::maxVocab));
+  sampler = std::make_unique<Sampler>(decoder->vocabSize(),
+                                      loaded->samplingMasses());
+  SchedulerOptions schedulerOptions;
+  schedulerOptions.maxBatch = options.maxBatch;
+  schedulerOptions.prefillChunk = options.prefillChunk;
+  schedulerOptions.contextLength = context;
+  schedulerOptions.stopIds.assign(model.stopIds.begin(), model.stopIds.end());
+  TokenBytes tokenBytes;
+  if (text)
+    tokenBytes = [tokenizer = text.get()](int32_t id) -> std::string_view {
+      // The model may have more columns than the tokenizer has tokens.
+      StatusOr<std::string_view> bytes = tokenizer->tokenBytes(id);
+      return bytes.ok() ? *bytes : std::string_view();
+    };
+  scheduler =
+      std::make_unique<Scheduler>(*decoder, *sampler, *pool,
+                                  std::move(tokenBytes), schedulerOptions);
+  return Status();
+}
+
+uint64_t Engine::memoryNeeded(const Request &request) const {
+  uint64_t vocab = static_cast<uint64_t>(decoder->vocabSize());
+  int64_t prompt = static_cast<int64_t>(request.prompt.size());
+  int64_t batch = std::min(request.candidates, limits.maxBatch);
+  int64_t longest =
+      std::min(context, prompt + std::min(request.maxTokens, context));
+  // Each may be huge; a sum that overflows is more than any memory.
+  uint64_t sum = loaded->artifact().fileSize();
+  auto add = [&sum](uint64_t bytes) {
+    if (__builtin_add_overflow(sum, bytes, &sum))
+      sum = UINT64_MAX;
+  };
+  uint64_t rows = static_cast<uint64_t>(batch);
+  if (stepProgram) {
+    int64_t chunk = std::min(prompt, limits.prefillChunk);
+    add(std::max(stepProgram->arenaBytes(chunk, 1),
+                 stepProgram->arenaBytes(batch, batch)));
+    add(static_cast<uint64_t>(scheduler->pagesNeeded(request)) *
+        stepProgram->pageBytes());
+  } else {
+    add(sequenceProgram->arenaBytes(longest));
+    rows += static_cast<uint64_t>(longest);
+  }
+  add(rows * vocab * sizeof(float));
+  add(static_cast<uint64_t>(pool->threads()) * vocab * 16);
+  return sum;
+}
+
+/// Memory that a run may take.
+static uint64_t allowedMemory(const EngineOptions &options) {
+  if (options.maxMemory != 0)
+    return options.maxMemory;
+  long pages = sysconf(_SC_PHYS_PAGES), pageSize = sysconf(_SC_PAGESIZE);
+  return pages > 0 && pageSize > 0 ? static_cast<uint64_t>(pages) *
+                                         static_cast<uint64_t>(pageSize)
+                                   : UINT64_MAX;
+}
+
+StatusOr<Generation> Engine::generate(const Request &request,
+                                      const GenerationHooks &hooks) try {
+  int64_t tokens = 0, finished = 0;
+  TokenCallback count = [&](const TokenEvent &event) {
+    tokens += event.tokenId >= 0;
+    finished += event.last;
+    return hooks.onToken ? hooks.onToken(event) : Status();
+  };
+  CHORUS_RETURN_IF_ERROR(scheduler->check(request));
+  uint64_t needed = memoryNeeded(request), allowed = allowedMemory(limits);
+  if (needed > allowed)
+    return limitError("N10", "max-memory",
+                      "the run needs " + std::to_string(needed) +
+                          " bytes, allowed are " + std::to_string(allowed) +
+                          "; fewer max-tokens or a smaller max-batch need less");
+  StatusOr<int64_t> number = scheduler->submit(request, count);
+  CHORUS_RETURN_IF_ERROR(number.status());
+  while (!scheduler->idle()) {
+    if (hooks.shouldCancel && hooks.shouldCancel()) {
+      scheduler->cancelAll();
+      break;
+    }
+    Status status = scheduler->step();
+    if (!status.ok()) {
+      scheduler->cancelAll();
+      scheduler->take(*number);
+      return status;
+    }
+    if (hooks.onStep) {
+      GenerationProgress progress;
+      progress.promptTokens = static_cast<int64_t>(request.prompt.size());
+      progress.promptComputed = scheduler->promptComputed(*number);
+      progress.tokens = tokens;
+      progress.finished = finished;
+      progress.candidates = request.candidates;
+      hooks.onStep(progress);
+    }
+  }
+  return scheduler->take(*number);
+} catch (const std::bad_alloc &) {
+  return limitError("N10", "engine", "out of memory");
+}
+
+Status Engine::distributions(
+    const std::vector<int32_t> &ids, int64_t count,
+    const std::function<Status(const TokenDistribution &)> &onPosition,
+    const std::function<bool()> &shouldCancel) try {
+  int64_t vocab = decoder->vocabSize();
+  int64_t length = static_cast<int64_t>(ids.size());
+  Request asRequest;
+  asRequest.prompt = ids;
+  asRequest.maxTokens = 1;
+  CHORUS_RETURN_IF_ERROR(scheduler->check(asRequest));
+  CHORUS_RETURN_IF_ERROR(checkOption("echo-logprobs", count, 1, vocab));
+  int64_t chunk = std::min({limits.prefillChunk, distributionRows, length});
+  // A stateless model computes everything in one call, not once a chunk.
+  if (sequenceProgram)
+    chunk = length;
+  ScratchBuffer logits;
+  CHORUS_RETURN_IF_ERROR(
+      logits.reserve(static_cast<uint64_t>(chunk) *
+                     static_cast<uint64_t>(vocab) * sizeof(float)));
+  std::vector<float> logSumExp(static_cast<size_t>(chunk));
+  std::vector<TokenDistribution> results(static_cast<size_t>(chunk));
+  Sequence sequence = decoder->newSequence();
+  sequence.append(ids);
+  while (sequence.computed() < length) {
+    if (shouldCancel && shouldCancel())
+      return Status();
+    int64_t first = sequence.computed();
+    int64_t rows = std::min(chunk, length - first);
+    CHORUS_RETURN_IF_ERROR(decoder->step({{&sequence, rows, rows}},
+                                         logits.as<float>(),
+                                         logSumExp.data()));
+    for (int64_t i = 0; i < rows; ++i)
+      if (!std::isfinite(logSumExp[static_cast<size_t>(i)]))
+        return Status::error(ExitCode::SomeRecordsFailed, "N01", "logits",
+                             "the model gave NaN or infinity at position " +
+                                 std::to_string(first + i));
+    std::atomic<bool> outOfMemory{false};
+    pool->forEachRange(rows, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        TokenDistribution &result = results[static_cast<size_t>(i)];
+        result.position = first + i;
+        try {
+          Sampler::likeliest(logits.as<float>() + i * vocab, vocab,
+                             logSumExp[static_cast<size_t>(i)], count,
+                             result.ids, result.logprobs);
+        } catch (const std::bad_alloc &) {
+          outOfMemory = true;
+        }
+      }
+    });
+    if (outOfMemory)
+      return limitError("N10", "engine", "out of memory");
+    for (int64_t i = 0; i < rows; ++i)
+      CHORUS_RETURN_IF_ERROR(onPosition(results[static_cast<size_t>(i)]));
+  }
+  return Status();
+} catch (const std::bad_alloc &) {
+  return limitError("N10", "engine", "out of memory");
+}
+
+} // namespace chorus::rt

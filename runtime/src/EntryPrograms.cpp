@@ -1,0 +1,110 @@
+//===- EntryPrograms.cpp - An artifact's entries as decoders call them ----===//
+
+#include "chorus_rt/EntryPrograms.h"
+
+#include <cassert>
+#include <limits>
+
+namespace chorus::rt {
+
+/// Bytes of an entry's arena; more than any memory where the plan overflows,
+/// so that reserving it is refused.
+static uint64_t arenaBytesOr(const Program::Entry &entry,
+                             const std::vector<int64_t> &symbols) {
+  StatusOr<uint64_t> bytes = chorus::rt::arenaBytes(*entry.info, symbols.data());
+  return bytes.ok() ? *bytes : std::numeric_limits<uint64_t>::max();
+}
+
+//===----------------------------------------------------------------------===//
+// StepEntryProgram
+//===----------------------------------------------------------------------===//
+
+StepEntryProgram::StepEntryProgram(std::shared_ptr<const Program> loaded)
+    : program(std::move(loaded)), entry(*program->stepEntry()) {
+  assert(program->model().states.size() == 1);
+}
+
+int64_t StepEntryProgram::vocabSize() const {
+  return program->model().vocabSize;
+}
+
+uint64_t StepEntryProgram::pageBytes() const {
+  return program->model().states[0].pageBytes;
+}
+
+uint64_t StepEntryProgram::arenaBytes(int64_t rows, int64_t outputRows) const {
+  return arenaBytesOr(entry, {rows, outputRows});
+}
+
+Status StepEntryProgram::run(const StepTables &tables, uint8_t *pool,
+                             uint8_t *arena, const chorus_runtime_api &api,
+                             float *logits, float *logSumExp) const {
+  const int64_t symbols[] = {static_cast<int64_t>(tables.tokens.size()),
+                             static_cast<int64_t>(tables.outputRows.size())};
+  const void *inputs[] = {tables.tokens.data(), tables.positions.data(),
+                          tables.outputRows.data()};
+  void *outputs[] = {logits, logSumExp};
+  chorus_paged_state state{sizeof state, pool, tables.rowPages.data()};
+  chorus_entry_args args{sizeof args, program->weights(), arena,  symbols,
+                         inputs,      outputs,            &state, &api};
+  entry.function(&args);
+  return Status();
+}
+
+//===----------------------------------------------------------------------===//
+// PlainEntryProgram
+//===----------------------------------------------------------------------===//
+
+PlainEntryProgram::PlainEntryProgram(std::shared_ptr<const Program> loaded,
+                                     const Program::Entry &entry)
+    : program(std::move(loaded)), entry(entry) {}
+
+/// Whether the tensor is [1, symbol 0] or [1, symbol 0, last].
+static bool isSequenceTensor(const TensorInfo &tensor, DType dtype,
+                             std::string_view name, int64_t last) {
+  size_t rank = last == 0 ? 2 : 3;
+  return tensor.name == name && tensor.dtype == dtype &&
+         tensor.dims.size() == rank && tensor.dims[0].fixed == 1 &&
+         tensor.dims[1].isSymbol() && tensor.dims[1].symbol == 0 &&
+         (rank == 2 || tensor.dims[2].fixed == last);
+}
+
+StatusOr<std::unique_ptr<PlainEntryProgram>>
+PlainEntryProgram::create(std::shared_ptr<const Program> program) {
+  const Program::Entry *entry = program->findEntry("main");
+  int64_t vocab = program->model().vocabSize;
+  if (!entry || entry->info->kind != EntryKind::Plain ||
+      entry->info->symbols.size() != 1 || entry->info->inputs.size() != 1 ||
+      entry->info->outputs.size() != 2 ||
+      !isSequenceTensor(entry->info->inputs[0], DType::I32, "tokens", 0) ||
+      !isSequenceTensor(entry->info->outputs[0], DType::F32, "logits", vocab) ||
+      !isSequenceTensor(entry->info->outputs[1], DType::F32, "log_sum_exp", 0))
+    return unsupported(
+        escapeForMessage(program->artifact().path()) + ": models[0].entries",
+        "no entry that maps tokens to logits, so nothing can be generated; "
+        "--entry calls an entry with tensors");
+  return std::unique_ptr<PlainEntryProgram>(
+      new PlainEntryProgram(std::move(program), *entry));
+}
+
+int64_t PlainEntryProgram::vocabSize() const {
+  return program->model().vocabSize;
+}
+
+uint64_t PlainEntryProgram::arenaBytes(int64_t length) const {
+  return arenaBytesOr(entry, {length});
+}
+
+Status PlainEntryProgram::run(const std::vector<int32_t> &tokens,
+                              uint8_t *arena, const chorus_runtime_api &api,
+                              float *logits, float *logSumExp) const {
+  const int64_t symbols[] = {static_cast<int64_t>(tokens.size())};
+  const void *inputs[] = {tokens.data()};
+  void *outputs[] = {logits, logSumExp};
+  chorus_entry_args args{sizeof args, program->weights(), arena,   symbols,
+                         inputs,      outputs,            nullptr, &api};
+  entry.function(&args);
+  return Status();
+}
+
+} // namespace chorus::rt

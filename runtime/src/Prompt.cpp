@@ -1,0 +1,148 @@
+//===- Prompt.cpp - From what a user gives to token ids -------------------===//
+
+#include "chorus_rt/Prompt.h"
+
+#include "chorus_rt/ChatTemplate.h"
+#include "chorus_rt/Utf8.h"
+
+#include <algorithm>
+#include <new>
+#include <nlohmann/json.hpp>
+
+namespace chorus::rt {
+
+using Json = nlohmann::ordered_json;
+
+/// Messages nest: array, object, content parts, and what tools put there.
+static constexpr int maxMessageDepth = 64;
+
+static Status promptOutOfMemory() {
+  return limitError("N10", "prompt", "out of memory");
+}
+
+std::string Prompt::text() const {
+  std::string all;
+  for (const TextSpan &span : spans)
+    all += span.text;
+  return all;
+}
+
+StatusOr<Prompt> promptFromText(const Tokenizer &tokenizer, std::string text,
+                                bool parseSpecial) try {
+  Prompt prompt;
+  CHORUS_RETURN_IF_ERROR(tokenizer.encode(text, parseSpecial, prompt.ids));
+  if (tokenizer.addBos())
+    prompt.ids.insert(prompt.ids.begin(), tokenizer.bosId());
+  if (!text.empty())
+    prompt.spans.push_back({std::move(text), !parseSpecial});
+  return prompt;
+} catch (const std::bad_alloc &) {
+  return promptOutOfMemory();
+}
+
+/// The deepest nesting of arrays and objects, strings left out.
+static int nestingOf(std::string_view json) {
+  int depth = 0, deepest = 0;
+  bool inString = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    char c = json[i];
+    if (inString) {
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        inString = false;
+    } else if (c == '"') {
+      inString = true;
+    } else if (c == '[' || c == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+static Status checkMessages(const Json &messages, const std::string &place) {
+  if (!messages.is_array() || messages.empty())
+    return refused("T01", place, "needed is an array of messages");
+  for (size_t i = 0; i < messages.size(); ++i) {
+    std::string at = place + ": [" + std::to_string(i) + "]";
+    const Json &message = messages[i];
+    if (!message.is_object())
+      return refused("T01", at, "a message is an object");
+    auto role = message.find("role");
+    if (role == message.end() || !role->is_string())
+      return refused("T01", at + ".role", "needed is a string");
+    auto content = message.find("content");
+    bool calls = message.contains("tool_calls");
+    if (content == message.end() ? !calls
+                                 : !content->is_string() &&
+                                       !content->is_array() &&
+                                       !(content->is_null() && calls))
+      return refused("T01", at + ".content",
+                     "needed is a string or an array of parts");
+  }
+  return Status();
+}
+
+StatusOr<Json> parseMessages(std::string_view json,
+                             const std::string &place) try {
+  if (json.size() > Tokenizer::maxTextBytes)
+    return limitError("T08", place,
+                      std::to_string(json.size()) + " bytes, allowed are " +
+                          std::to_string(Tokenizer::maxTextBytes));
+  if (size_t at = findInvalidUtf8(json); at != std::string_view::npos)
+    return refused("T09", place + " @" + std::to_string(at), "invalid UTF-8");
+  if (nestingOf(json) > maxMessageDepth)
+    return refused("T01", place,
+                   "nested deeper than " + std::to_string(maxMessageDepth));
+  Json messages;
+  try {
+    messages = Json::parse(json);
+  } catch (const Json::parse_error &error) {
+    // The text is UTF-8, so that a surrogate can only be an escape.
+    bool surrogate =
+        std::string_view(error.what()).find("surrogate") !=
+        std::string_view::npos;
+    return refused(surrogate ? "T09" : "T01",
+                   place + " @" + std::to_string(error.byte),
+                   surrogate ? "lone surrogate" : "not JSON");
+  }
+  CHORUS_RETURN_IF_ERROR(checkMessages(messages, place));
+  return messages;
+} catch (const std::bad_alloc &) {
+  return promptOutOfMemory();
+}
+
+StatusOr<Prompt> promptFromMessages(const Tokenizer &tokenizer,
+                                    std::string templateSource,
+                                    const Json &messages,
+                                    bool parseSpecial) try {
+  StatusOr<ChatTemplate> chat = ChatTemplate::parse(std::move(templateSource));
+  CHORUS_RETURN_IF_ERROR(chat.status());
+  Json context;
+  context["messages"] = messages;
+  context["add_generation_prompt"] = true;
+  auto addToken = [&](const char *name, int32_t id) {
+    StatusOr<std::string_view> text = tokenizer.tokenText(id);
+    if (id >= 0 && text.ok())
+      context[name] = std::string(*text);
+  };
+  addToken("bos_token", tokenizer.bosId());
+  addToken("eos_token", tokenizer.eosId());
+  addToken("unk_token", tokenizer.unknownId());
+  addToken("pad_token", tokenizer.paddingId());
+  StatusOr<std::vector<TextSpan>> spans = chat->render(context);
+  CHORUS_RETURN_IF_ERROR(spans.status());
+  Prompt prompt;
+  prompt.spans = std::move(*spans);
+  if (parseSpecial)
+    for (TextSpan &span : prompt.spans)
+      span.isUserText = false;
+  CHORUS_RETURN_IF_ERROR(tokenizer.encode(prompt.spans, prompt.ids));
+  return prompt;
+} catch (const std::bad_alloc &) {
+  return promptOutOfMemory();
+}
+
+} // namespace chorus::rt
