@@ -174,7 +174,9 @@ Status Artifact::verifySegments() const {
   const std::vector<SegmentInfo> &segments = content.segments;
   enum class Outcome : uint8_t { Equal, Differs, NoMemory };
   std::vector<Outcome> outcomes(segments.size());
-  // Two threads take segments from the largest down.
+  // Two threads take segments from the largest down, where that is worth a
+  // thread.
+  constexpr uint64_t worthAThread = 1 << 20;
   std::vector<size_t> order(segments.size());
   for (size_t i = 0; i < order.size(); ++i)
     order[i] = i;
@@ -195,7 +197,7 @@ Status Artifact::verifySegments() const {
   };
   std::thread helper;
   try {
-    if (segments.size() > 1)
+    if (order.size() > 1 && segments[order[1]].size >= worthAThread)
       helper = std::thread(work);
   } catch (const std::system_error &) {
     // One thread does it all.

@@ -118,6 +118,9 @@ Status Verifier::header() {
       header.e_type != ET_DYN || header.e_machine != EM_X86_64 ||
       header.e_version != EV_CURRENT || header.e_ehsize != sizeof(Elf64_Ehdr))
     return error("elf header", "not a 64-bit x86 shared object");
+  for (size_t i = EI_ABIVERSION; i < EI_NIDENT; ++i)
+    if (header.e_ident[i] != 0)
+      return error("elf header", "a byte of its padding is not zero");
   constexpr uint16_t maxProgramHeaders = 32;
   if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0 ||
       header.e_phnum > maxProgramHeaders ||
@@ -144,6 +147,9 @@ Status Verifier::loadSegment(const Elf64_Phdr &header,
     return error(field, "writable and executable");
   if (!(header.p_flags & PF_R))
     return error(field, "not readable");
+  // The loader would write zeros there.
+  if (!(header.p_flags & PF_W) && header.p_memsz != header.p_filesz)
+    return error(field, "not writable, but its memory differs from its bytes");
   // On whole pages, or a later segment could cover pages of an earlier one.
   uint64_t firstPage = header.p_vaddr / pageSize * pageSize;
   if (loads.empty() ? firstPage != 0 : firstPage < imageEnd)
