@@ -13,6 +13,9 @@ function(chorus_set_flags target)
                                              -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(${target} PRIVATE -fsanitize=address,undefined)
   endif()
+  if(CHORUS_FUZZ) # Coverage of the libraries too, or the fuzzer is blind.
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()
 
 # chorus_add_runtime_library(NAME sources... [LINK_LIBS libs...])

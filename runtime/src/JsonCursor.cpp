@@ -5,6 +5,8 @@
 #include "chorus_rt/Status.h"
 #include "chorus_rt/Utf8.h"
 
+#include <algorithm>
+
 namespace chorus::rt {
 
 bool JsonCursor::fail(size_t offset, std::string message) {
@@ -112,25 +114,33 @@ bool JsonCursor::readString(std::string &value) {
   value.clear();
   if (!expect('"'))
     return false;
+  // Undoing escapes only shortens, so this is the one allocation.
+  size_t close = position;
+  while (close < text.size() && text[close] != '"')
+    close += text[close] == '\\' ? 2 : 1;
+  value.reserve(std::min(close, text.size()) - position);
   while (!atEnd()) {
-    unsigned char c = static_cast<unsigned char>(peek());
-    if (c == '"') {
+    size_t run = position;
+    while (run < text.size() && text[run] != '"' && text[run] != '\\' &&
+           static_cast<unsigned char>(text[run]) >= 0x20)
+      ++run;
+    std::string_view plain = text.substr(position, run - position);
+    size_t invalid = findInvalidUtf8(plain);
+    if (invalid != std::string_view::npos)
+      return fail(position + invalid, "invalid UTF-8 in a string");
+    value += plain;
+    position = run;
+    if (atEnd())
+      break;
+    if (peek() == '"') {
       ++position;
       return true;
     }
-    if (c == '\\') {
-      ++position;
-      if (!readEscape(value))
-        return false;
-      continue;
-    }
-    if (c < 0x20)
+    if (peek() != '\\')
       return fail(position, "control byte in a string");
-    size_t length = utf8SequenceLength(text.substr(position));
-    if (length == 0)
-      return fail(position, "invalid UTF-8 in a string");
-    value.append(text, position, length);
-    position += length;
+    ++position;
+    if (!readEscape(value))
+      return false;
   }
   return fail(position, "string without an end");
 }

@@ -28,9 +28,9 @@ constexpr DtypeFacts dtypeFacts[] = {
 };
 
 constexpr uint64_t maxHeaderBytes = 100'000'000;
-/// Beyond this the header's own size has long been exceeded in any real file,
-/// and the tensors' descriptions would outgrow what refusing may cost.
-constexpr size_t maxTensors = 1 << 19;
+// Far above any real file; they bound the memory that a header may cost.
+constexpr size_t maxTensors = 1 << 18;
+constexpr size_t maxMetadataPairs = 1 << 16;
 constexpr size_t maxRank = 64;
 constexpr uint64_t maxExactInteger = uint64_t(1) << 53;
 
@@ -207,6 +207,10 @@ Status SafetensorsParser::readMetadata() {
   do {
     std::string key, value;
     cursor.skipBlanks();
+    if (offsets.size() == maxMetadataPairs)
+      return limitError(
+          "S13", reader.place("__metadata__", 8 + cursor.offset()),
+          "more than " + std::to_string(maxMetadataPairs) + " pairs");
     offsets.push_back(cursor.offset());
     if (!cursor.readString(key) || !cursor.expect(':'))
       return malformed();

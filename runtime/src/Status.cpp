@@ -2,6 +2,8 @@
 
 #include "chorus_rt/Status.h"
 
+#include "chorus_rt/Utf8.h"
+
 #include <cstdio>
 
 namespace chorus::rt {
@@ -90,24 +92,6 @@ Status ioError(std::string code, std::string place, std::string message) {
 Status unsupported(std::string place, std::string message) {
   return Status::error(ExitCode::Refused, "unsupported", std::move(place),
                        std::move(message));
-}
-
-/// Length of the well-formed UTF-8 sequence at the start of `text`, 0 if none.
-static size_t utf8SequenceLength(std::string_view text) {
-  auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  unsigned char lead = byte(0);
-  if (lead < 0x80)
-    return 1;
-  size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4 || text.size() < length)
-    return 0;
-  for (size_t i = 1; i < length; ++i)
-    if ((byte(i) & 0xC0) != 0x80)
-      return 0;
-  if ((lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xED && byte(1) > 0x9F) ||
-      (lead == 0xF0 && byte(1) < 0x90) || (lead == 0xF4 && byte(1) > 0x8F))
-    return 0;
-  return length;
 }
 
 std::string escapeForMessage(std::string_view text, size_t maxBytes) {

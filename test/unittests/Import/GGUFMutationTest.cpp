@@ -2,34 +2,24 @@
 
 #include "GGUFBuilder.h"
 #include "GGUFWalk.h"
+#include "ProcessCost.h"
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <fcntl.h>
-#include <functional>
 #include <iostream>
 #include <map>
 #include <random>
-#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace chorus;
 using namespace chorus::gguf;
 using namespace chorus::gguf::test;
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CHORUS_UNDER_SANITIZER 1
-#endif
-#endif
-#ifdef CHORUS_UNDER_SANITIZER
-static constexpr bool underSanitizer = true;
-#else
-static constexpr bool underSanitizer = false;
-#endif
+using rt::test::Cost;
+using rt::test::costOf;
+using rt::test::underSanitizer;
 
 namespace {
 
@@ -60,53 +50,6 @@ StatusOr<GGUFFile> parse(const std::vector<uint8_t> &bytes) {
 
 std::vector<uint8_t> toBytes(const std::string &text) {
   return std::vector<uint8_t>(text.begin(), text.end());
-}
-
-uint64_t kilobytesOf(const char *field) {
-  std::ifstream status("/proc/self/status");
-  std::string line;
-  while (std::getline(status, line))
-    if (line.compare(0, std::string(field).size(), field) == 0)
-      return std::strtoull(line.c_str() + std::string(field).size() + 1,
-                           nullptr, 10);
-  return 0;
-}
-
-struct Cost {
-  double seconds = 0;
-  double mebibytes = 0;
-};
-
-/// Time of `work`, and the peak memory on top of what the process has before,
-/// both taken in a child process.
-Cost costOf(const std::function<void()> &work) {
-  int pipeEnds[2];
-  Cost cost;
-  if (pipe(pipeEnds) != 0)
-    return cost;
-  pid_t child = fork();
-  if (child == 0) {
-    std::ofstream("/proc/self/clear_refs") << "5"; // Resets VmHWM.
-    uint64_t before = kilobytesOf("VmRSS:");
-    auto start = std::chrono::steady_clock::now();
-    work();
-    cost.seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-            .count();
-    uint64_t peak = kilobytesOf("VmHWM:");
-    cost.mebibytes =
-        static_cast<double>(peak > before ? peak - before : 0) / 1024;
-    bool written = write(pipeEnds[1], &cost, sizeof cost) == sizeof cost;
-    _exit(written && !testing::Test::HasFailure() ? 0 : 1);
-  }
-  close(pipeEnds[1]);
-  bool complete = read(pipeEnds[0], &cost, sizeof cost) == sizeof cost;
-  close(pipeEnds[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  EXPECT_TRUE(complete && status == 0) << "child ended with " << status;
-  std::cout << cost.seconds << " s, " << cost.mebibytes << " MiB\n";
-  return cost;
 }
 
 } // namespace
