@@ -1,0 +1,38 @@
+//===- Input.h - What chorus-run reads --------------------------*- C++ -*-===//
+
+#ifndef CHORUS_TOOLS_CHORUS_RUN_INPUT_H
+#define CHORUS_TOOLS_CHORUS_RUN_INPUT_H
+
+#include "Options.h"
+
+#include "chorus_rt/Prompt.h"
+#include "chorus_rt/Tokenizer.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace chorus::run {
+
+/// Reads a whole text file, "-" for stdin. T08 (exit 4) beyond `maxBytes`.
+rt::StatusOr<std::string> readText(const std::string &path, size_t maxBytes);
+
+/// Parses "1,2,3".
+rt::StatusOr<std::vector<int32_t>> parseIds(std::string_view text);
+
+/// The chat template's source: --template, else the model's. Error
+/// `unsupported` if there is neither.
+rt::StatusOr<std::string> chatTemplate(const Options &options,
+                                       const rt::ModelInfo &model);
+
+/// The prompt that the options give. `tokenizer` may be null for --prompt-ids.
+rt::StatusOr<rt::Prompt> makePrompt(const Options &options,
+                                    const rt::ModelInfo &model,
+                                    const rt::Tokenizer *tokenizer);
+
+/// --tokenize-file: prints the ids of each line.
+rt::Status tokenizeFile(const Options &options, const rt::Tokenizer &tokenizer);
+
+} // namespace chorus::run
+
+#endif // CHORUS_TOOLS_CHORUS_RUN_INPUT_H

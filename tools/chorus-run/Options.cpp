@@ -1,0 +1,255 @@
+//===- Options.cpp - The command line of chorus-run -----------------------===//
+
+#include "Options.h"
+
+#include "support/ToolMain.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+
+using namespace chorus;
+using namespace chorus::run;
+
+/// "0 or 0.001 to 1000": shown where CLI11 shows a type.
+static std::string temperatureRange() {
+  return "0 or " + CLI::detail::to_string(rt::minTemperature) + " to " +
+         CLI::detail::to_string(rt::maxTemperature);
+}
+
+static void addPromptOptions(CLI::App &app, Options &options) {
+  const char *group = "Prompt";
+  app.add_option("--prompt", options.prompt, "Prompt text")->group(group);
+  app.add_option("--prompt-file", options.promptFile,
+                 "File with the prompt text; - is stdin")
+      ->check(tool::readablePath(true))
+      ->group(group);
+  app.add_option("--prompt-ids", options.promptIds,
+                 "Prompt as token ids: 1,2,3")
+      ->group(group);
+  app.add_option("--messages", options.messages,
+                 "JSON file with an array of messages (role, content); - is "
+                 "stdin")
+      ->check(tool::readablePath(true))
+      ->group(group);
+  app.add_flag("--chat", options.chat,
+               "Render the prompt with the chat template, as user message")
+      ->group(group);
+  app.add_option("--system", options.system, "System message before the others")
+      ->group(group);
+  app.add_option("--template", options.templateFile,
+                 "Chat template instead of the model's own")
+      ->check(tool::readablePath())
+      ->group(group);
+  app.add_flag("--parse-special", options.parseSpecial,
+               "Recognise special tokens in the prompt's text")
+      ->group(group);
+  app.add_flag("--print-prompt", options.printPrompt,
+               "Print the prompt's text and ids and stop")
+      ->group(group);
+}
+
+static void addSamplingOptions(CLI::App &app, Options &options) {
+  const char *group = "Sampling";
+  app.add_option("-n", options.n, "Candidates, 1 to 65536")->group(group);
+  app.add_option("--max-tokens", options.maxTokens, "Tokens per candidate")
+      ->group(group);
+  app.add_option("--temperature", options.temperature,
+                 temperatureRange() + "; 0: greedy. Default: the model's, or 1")
+      ->group(group);
+  app.add_option("--top-k", options.topK,
+                 "Keep the k likeliest, 0: off. Default: the model's, or 0")
+      ->group(group);
+  app.add_option("--top-p", options.topP,
+                 "Above 0, to 1. Default: the model's, or 1")
+      ->group(group);
+  app.add_option("--min-p", options.minP,
+                 "0 to 1. Default: the model's, or 0")
+      ->group(group);
+  app.add_option("--repetition-penalty", options.repetitionPenalty,
+                 "0.01 to 100; 1: off")
+      ->group(group);
+  app.add_option("--presence-penalty", options.presencePenalty, "-100 to 100")
+      ->group(group);
+  app.add_option("--frequency-penalty", options.frequencyPenalty,
+                 "-100 to 100")
+      ->group(group);
+  app.add_option("--logit-bias", options.logitBias,
+                 "ID=V: adds V to a token's logit; repeatable")
+      ->group(group)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--min-tokens", options.minTokens,
+                 "No stop token before so many")
+      ->group(group);
+  app.add_option("--seed", options.seed, "0 to 2^64-1")->group(group);
+  app.add_option("--stop", options.stop,
+                 "Text that ends a candidate; repeatable")
+      ->group(group)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_flag("--ignore-eos", options.ignoreEos,
+               "Go on after the model's stop tokens")
+      ->group(group);
+}
+
+static void addOutputOptions(CLI::App &app, Options &options) {
+  const char *group = "Output";
+  app.add_flag("--stream", options.stream, "Print tokens as they come")
+      ->group(group);
+  app.add_flag("--json", options.json, "One JSON record a line and candidate")
+      ->group(group);
+  app.add_option("--rank", options.rank, "Order candidates by this score")
+      ->check(CLI::IsMember({"mean-logprob"}))
+      ->group(group);
+  app.add_option("--top", options.top, "Print only the K best")->group(group);
+  app.add_option("--echo-logprobs", options.echoLogprobs,
+                 "With --json: the K likeliest next tokens at each prompt "
+                 "token, no generation")
+      ->group(group);
+  app.add_option("--tokenize-file", options.tokenizeFile,
+                 "Print the token ids of the `text` of each line of a JSONL "
+                 "file")
+      ->check(tool::readablePath(true))
+      ->group(group);
+}
+
+static void addRunningOptions(CLI::App &app, Options &options) {
+  const char *group = "Running (no result depends on these)";
+  app.add_option("--candidate", options.candidate,
+                 "Run candidate K alone, as it is among more")
+      ->group(group);
+  app.add_option("--threads", options.engine.threads,
+                 "1 to 1024; 0: one for each core")
+      ->group(group);
+  app.add_option("--prefill-chunk", options.engine.prefillChunk,
+                 "Prompt tokens in a step, 1 to 65536")
+      ->group(group);
+  app.add_option("--cpu", options.cpu, "Code to run")
+      ->check(CLI::IsMember({"auto", "x86-64-v3", "x86-64-v4"}))
+      ->group(group);
+  app.add_option("--max-batch", options.engine.maxBatch,
+                 "Candidates in a step, 1 to 65536")
+      ->group(group);
+  app.add_option("--context", options.engine.contextLength,
+                 "Positions, up to the model's; 0: the model's")
+      ->group(group);
+  app.add_option("--max-memory", options.engine.maxMemory,
+                 "Bytes that a run may need; 0: what the machine has")
+      ->group(group);
+}
+
+static void addEntryOptions(CLI::App &app, Options &options) {
+  const char *group = "Calling an entry with tensors";
+  app.add_option("--entry", options.entry, "Name of a plain entry")
+      ->group(group);
+  app.add_option("--inputs", options.inputs, "Safetensors file to read")
+      ->check(tool::readablePath())
+      ->group(group);
+  app.add_option("--outputs", options.outputs, "Safetensors file to write")
+      ->group(group);
+}
+
+void run::addOptions(CLI::App &app, Options &options) {
+  app.add_option("A.chorus", options.artifact, "Compiled model")
+      ->required()
+      ->check(tool::readablePath());
+  addPromptOptions(app, options);
+  addSamplingOptions(app, options);
+  addOutputOptions(app, options);
+  addRunningOptions(app, options);
+  addEntryOptions(app, options);
+}
+
+static rt::Status checkEntryOptions(const Options &options) {
+  if (!options.entry && (options.inputs || options.outputs))
+    return rt::usageError("--inputs and --outputs need --entry NAME");
+  if (options.entry && !(options.inputs && options.outputs))
+    return rt::usageError("--entry needs --inputs and --outputs");
+  if (options.entry && options.hasPrompt())
+    return rt::usageError("--entry takes no prompt");
+  return rt::Status();
+}
+
+rt::Status run::checkOptions(const Options &options) {
+  int prompts = options.prompt.has_value() + options.promptFile.has_value() +
+                options.promptIds.has_value() + options.messages.has_value();
+  if (prompts > 1)
+    return rt::usageError("of --prompt, --prompt-file, --prompt-ids and "
+                          "--messages only one is allowed");
+  if (options.chat && options.promptIds)
+    return rt::usageError("--chat needs a text, not --prompt-ids");
+  if (options.chat && options.messages)
+    return rt::usageError("--chat makes a message of a prompt; --messages "
+                          "gives all messages itself");
+  bool rendersChat = options.chat || options.messages || !options.hasPrompt();
+  if ((options.system || options.templateFile) && !rendersChat)
+    return rt::usageError("--system and --template need --chat or --messages");
+  if (options.echoLogprobs && !options.json)
+    return rt::usageError("--echo-logprobs needs --json");
+  if (options.n < 1 || options.n > rt::Request::maxCandidates)
+    return rt::usageError("-n is " + std::to_string(options.n) +
+                          ", allowed is 1 to " +
+                          std::to_string(rt::Request::maxCandidates));
+  if (options.top && *options.top < 1)
+    return rt::usageError("--top is " + std::to_string(*options.top) +
+                          ", allowed is 1 and up");
+  if (options.candidate && *options.candidate < 0)
+    return rt::usageError("--candidate is " +
+                          std::to_string(*options.candidate) +
+                          ", allowed is 0 and up");
+  CHORUS_RETURN_IF_ERROR(options.engine.validate());
+  return checkEntryOptions(options);
+}
+
+/// Parses "ID=V".
+static rt::Status parseLogitBias(const std::string &text,
+                                 std::pair<int32_t, float> &bias) {
+  size_t equals = text.find('=');
+  const char *begin = text.data(), *end = begin + text.size();
+  if (equals != std::string::npos) {
+    auto id = std::from_chars(begin, begin + equals, bias.first);
+    auto value = std::from_chars(begin + equals + 1, end, bias.second);
+    if (id.ec == std::errc() && id.ptr == begin + equals &&
+        value.ec == std::errc() && value.ptr == end)
+      return rt::Status();
+  }
+  return rt::usageError("--logit-bias is '" + rt::escapeForMessage(text) +
+                        "', needed is ID=V, for instance 50=-1.5");
+}
+
+rt::StatusOr<rt::Request>
+run::makeRequest(const Options &options,
+                 const rt::SamplingDefaultsInfo &defaults) {
+  rt::Request request;
+  request.candidates = options.candidate ? 1 : options.n;
+  request.firstCandidate = options.candidate.value_or(0);
+  request.maxTokens = options.maxTokens;
+  request.stop = options.stop;
+  request.ignoreEos = options.ignoreEos;
+  rt::SamplingParameters &sampling = request.sampling;
+  sampling.seed = options.seed;
+  auto choose = [](auto &parameter, const auto &flag, const auto &ofModel) {
+    if (flag)
+      parameter = *flag;
+    else if (ofModel)
+      parameter = *ofModel;
+  };
+  choose(sampling.temperature, options.temperature, defaults.temperature);
+  choose(sampling.topK, options.topK, defaults.topK);
+  choose(sampling.topP, options.topP, defaults.topP);
+  choose(sampling.minP, options.minP, defaults.minP);
+  sampling.repetitionPenalty = options.repetitionPenalty;
+  sampling.presencePenalty = options.presencePenalty;
+  sampling.frequencyPenalty = options.frequencyPenalty;
+  sampling.minTokens = options.minTokens;
+  for (const std::string &text : options.logitBias) {
+    std::pair<int32_t, float> bias;
+    CHORUS_RETURN_IF_ERROR(parseLogitBias(text, bias));
+    sampling.logitBias.push_back(bias);
+  }
+  std::sort(sampling.logitBias.begin(), sampling.logitBias.end());
+  return request;
+}

@@ -1,0 +1,74 @@
+//===- Options.h - The command line of chorus-run ---------------*- C++ -*-===//
+
+#ifndef CHORUS_TOOLS_CHORUS_RUN_OPTIONS_H
+#define CHORUS_TOOLS_CHORUS_RUN_OPTIONS_H
+
+#include "chorus_rt/Artifact.h"
+#include "chorus_rt/Engine.h"
+#include "chorus_rt/Generation.h"
+
+#include <CLI/CLI.hpp>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace chorus::run {
+
+struct Options {
+  std::string artifact;
+
+  // Prompt. At most one of the first four.
+  std::optional<std::string> prompt, promptFile, promptIds, messages;
+  bool chat = false;
+  std::optional<std::string> system, templateFile;
+  bool parseSpecial = false;
+  bool printPrompt = false;
+
+  // Sampling. What is not given comes from the model or from rt::Request.
+  int64_t n = 1;
+  int64_t maxTokens = rt::Request().maxTokens;
+  std::optional<double> temperature, topP, minP;
+  std::optional<int64_t> topK;
+  double repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0;
+  std::vector<std::string> logitBias;
+  int64_t minTokens = 0;
+  uint64_t seed = 0;
+  std::vector<std::string> stop;
+  bool ignoreEos = false;
+
+  // Output.
+  bool stream = false;
+  bool json = false;
+  std::optional<std::string> rank;
+  std::optional<int64_t> top;
+  std::optional<int64_t> echoLogprobs;
+  std::optional<std::string> tokenizeFile;
+
+  // Running.
+  std::optional<int64_t> candidate;
+  std::string cpu = "auto";
+  rt::EngineOptions engine;
+
+  // Any entry.
+  std::optional<std::string> entry, inputs, outputs;
+
+  bool hasPrompt() const {
+    return prompt || promptFile || promptIds || messages;
+  }
+};
+
+/// Adds the options to the command line, by groups.
+void addOptions(CLI::App &app, Options &options);
+
+/// What the options say beyond each single value's range.
+rt::Status checkOptions(const Options &options);
+
+/// The request without its prompt. Flags override the model's own sampling
+/// defaults.
+rt::StatusOr<rt::Request> makeRequest(const Options &options,
+                                      const rt::SamplingDefaultsInfo &defaults);
+
+} // namespace chorus::run
+
+#endif // CHORUS_TOOLS_CHORUS_RUN_OPTIONS_H

@@ -1,0 +1,159 @@
+//===- chorus-run.cpp - Answers prompts with a compiled model -------------===//
+
+#include "Cancellation.h"
+#include "Chat.h"
+#include "Input.h"
+#include "Options.h"
+#include "Output.h"
+
+#include "chorus_rt/PlainEntry.h"
+#include "support/ToolMain.h"
+
+#include <chrono>
+#include <unistd.h>
+
+using namespace chorus;
+using namespace chorus::run;
+
+static rt::StatusOr<std::shared_ptr<const rt::Tokenizer>>
+loadTokenizer(const rt::Artifact &artifact, const rt::ModelInfo &model) {
+  if (!model.tokenizerSegment)
+    return std::shared_ptr<const rt::Tokenizer>();
+  rt::StatusOr<std::unique_ptr<rt::Tokenizer>> tokenizer =
+      rt::Tokenizer::create(artifact.segmentBytes(*model.tokenizerSegment));
+  CHORUS_RETURN_IF_ERROR(tokenizer.status());
+  return std::shared_ptr<const rt::Tokenizer>(std::move(*tokenizer));
+}
+
+/// Progress lines, from the first second on.
+static std::function<void(const rt::GenerationProgress &)>
+showProgress(tool::Console &console) {
+  auto start = std::chrono::steady_clock::now();
+  return [&console, start](const rt::GenerationProgress &progress) {
+    if (std::chrono::steady_clock::now() - start < std::chrono::seconds(1))
+      return;
+    if (progress.promptComputed < progress.promptTokens)
+      console.progress("prompt: " + std::to_string(progress.promptComputed) +
+                       " of " + std::to_string(progress.promptTokens) +
+                       " tokens");
+    else
+      console.progress(std::to_string(progress.tokens) + " tokens, " +
+                       std::to_string(progress.finished) + " of " +
+                       std::to_string(progress.candidates) +
+                       " candidates done");
+  };
+}
+
+static rt::Status echoLogprobs(rt::Engine &engine, const Options &options,
+                               const std::vector<int32_t> &ids) {
+  CHORUS_RETURN_IF_ERROR(print("{\"positions\":["));
+  auto printPosition = [](const rt::TokenDistribution &distribution) {
+    return print((distribution.position > 0 ? "," : "") +
+                 rt::distributionObject(distribution));
+  };
+  CHORUS_RETURN_IF_ERROR(engine.distributions(ids, *options.echoLogprobs,
+                                              printPosition, cancelRequested));
+  CHORUS_RETURN_IF_ERROR(cancellationStatus());
+  return print("]}\n");
+}
+
+static rt::Status generate(rt::Engine &engine, const Options &options,
+                           std::vector<int32_t> ids, tool::Console &console) {
+  rt::StatusOr<rt::Request> request =
+      makeRequest(options, engine.program().model().sampling);
+  CHORUS_RETURN_IF_ERROR(request.status());
+  request->prompt = std::move(ids);
+  StreamPrinter printer(options.json, request->candidates > 1);
+  rt::GenerationHooks hooks;
+  if (options.stream)
+    hooks.onToken = [&](const rt::TokenEvent &event) {
+      return printer.onToken(event);
+    };
+  // Text on the terminal and a line that is rewritten do not go together.
+  if (!options.stream || !isatty(STDOUT_FILENO))
+    hooks.onStep = showProgress(console);
+  hooks.shouldCancel = cancelRequested;
+  rt::StatusOr<rt::Generation> generation = engine.generate(*request, hooks);
+  console.clearProgress();
+  CHORUS_RETURN_IF_ERROR(generation.status());
+  CHORUS_RETURN_IF_ERROR(cancellationStatus());
+  const rt::Artifact &artifact = engine.program().artifact();
+  rt::RecordContext context;
+  context.request = &*request;
+  context.artifactSha256 = artifact.artifactSha256();
+  context.numericProfile = std::string(artifact.metadata().numericProfile);
+  context.hasTokenizer = engine.tokenizer() != nullptr;
+  CHORUS_RETURN_IF_ERROR(printResults(options, context, *generation));
+  for (const rt::Candidate &candidate : generation->candidates)
+    if (!candidate.error.ok())
+      return candidate.error;
+  return rt::Status();
+}
+
+static rt::Status runTool(const Options &options, tool::Console &console) {
+  CHORUS_RETURN_IF_ERROR(checkOptions(options));
+  bool interactive = !options.hasPrompt() && !options.entry &&
+                     !options.tokenizeFile;
+  if (interactive && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
+    return rt::usageError("no prompt; needed is one of --prompt, "
+                          "--prompt-file, --prompt-ids, --messages, or a "
+                          "terminal to chat on");
+  rt::StatusOr<std::shared_ptr<const rt::Artifact>> artifact =
+      rt::Artifact::open(options.artifact);
+  CHORUS_RETURN_IF_ERROR(artifact.status());
+  const rt::ModelInfo &model = (*artifact)->models().front();
+  rt::StatusOr<std::shared_ptr<const rt::Tokenizer>> tokenizer =
+      loadTokenizer(**artifact, model);
+  CHORUS_RETURN_IF_ERROR(tokenizer.status());
+  if (options.tokenizeFile) {
+    if (!*tokenizer)
+      return rt::unsupported("tokenizer", "the model has none");
+    return tokenizeFile(options, **tokenizer);
+  }
+  rt::Prompt prompt;
+  if (options.hasPrompt()) {
+    rt::StatusOr<rt::Prompt> made =
+        makePrompt(options, model, tokenizer->get());
+    CHORUS_RETURN_IF_ERROR(made.status());
+    prompt = std::move(*made);
+  }
+  if (options.printPrompt && !interactive)
+    return printPrompt(prompt, options.json);
+
+  rt::StatusOr<std::shared_ptr<const rt::Program>> program =
+      rt::Program::load(*artifact, 0, options.cpu);
+  CHORUS_RETURN_IF_ERROR(program.status());
+  if (options.entry) {
+    rt::ThreadPool threads(options.engine.threads ? options.engine.threads
+                                                  : rt::availableCores());
+    return rt::runPlainEntry(**program, *options.entry, *options.inputs,
+                             *options.outputs, threads.api());
+  }
+  rt::StatusOr<std::unique_ptr<rt::Engine>> engine =
+      rt::Engine::create(*program, *tokenizer, options.engine);
+  CHORUS_RETURN_IF_ERROR(engine.status());
+  catchSignals();
+  if (interactive)
+    return chat(**engine, options);
+  if (options.echoLogprobs)
+    return echoLogprobs(**engine, options, prompt.ids);
+  return generate(**engine, options, std::move(prompt.ids), console);
+}
+
+int main(int argc, char **argv) {
+  Options options;
+  tool::ToolDescription description;
+  description.name = "chorus-run";
+  description.summary = "Answers prompts with a compiled model";
+  description.examples =
+      "  chorus-run m.chorus --chat --prompt 'What is the capital of France?' "
+      "-n 4 --temperature 0.8\n"
+      "  chorus-run m.chorus --prompt 'def f(x):' --stop $'\\ndef' --stream\n"
+      "  chorus-run m.chorus --prompt-ids 1,2,3 --json --echo-logprobs 5\n"
+      "  chorus-run op.chorus --entry main --inputs in.safetensors --outputs "
+      "out.safetensors";
+  return tool::runTool(
+      argc, argv, description,
+      [&](CLI::App &app) { addOptions(app, options); },
+      [&](tool::Console &console) { return ::runTool(options, console); });
+}
