@@ -31,14 +31,16 @@ TEXTS_PER_VOCABULARY = 2000
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
-# At most 16: so many std::sort keeps in order where lengths are equal.
+# At most 16: so many std::sort keeps in order where lengths are equal. None of
+# the control tokens is one word of its pre-tokeniser: where merges are ignored
+# llama.cpp gives such a token for plain text too, Chorus never does.
 SPECIAL_TOKENS = [
     ("<|endoftext|>", CONTROL),
     ("<|im_start|>", CONTROL),
     ("<|im_end|>", CONTROL),
     ("<s>", CONTROL),
     ("<s><s>", CONTROL),
-    ("><|", CONTROL),
+    ("><|", USER_DEFINED),
     ("<unk>", UNKNOWN),
     ("é!", CONTROL),
     ("[TOOL]", USER_DEFINED),

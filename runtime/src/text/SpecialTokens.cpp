@@ -25,16 +25,22 @@ void SpecialTokens::finish() {
   });
 }
 
-/// Which entries occur in `text` at all: most texts have none or few of them.
-std::vector<bool> SpecialTokens::findPresent(std::string_view text) const {
-  std::vector<bool> present(entries.size());
+// A longer beginning than this is not compared: time stays linear in the text
+// when a token is long and repeats itself.
+static constexpr size_t maxComparedBytes = 32;
+
+/// Which entries may occur in `text`: most texts have the beginnings of none or
+/// few of them.
+std::vector<bool> SpecialTokens::findCandidates(std::string_view text) const {
+  std::vector<bool> isCandidate(entries.size());
   for (size_t at = 0; at < text.size(); ++at) {
     if (!beginsToken[static_cast<uint8_t>(text[at])])
       continue;
     // Narrow the sorted texts to those that agree with one more byte. Among
     // texts with a common beginning, one that ends there comes first.
     auto first = byText.begin(), last = byText.end();
-    for (size_t depth = 0; first != last && at + depth < text.size(); ++depth) {
+    size_t most = std::min(text.size() - at, maxComparedBytes);
+    for (size_t depth = 0; first != last && depth < most; ++depth) {
       auto byteAt = [&](uint32_t entry) {
         return static_cast<uint8_t>(entries[entry].text[depth]);
       };
@@ -44,10 +50,13 @@ std::vector<bool> SpecialTokens::findPresent(std::string_view text) const {
       last = std::partition_point(
           first, last, [&](uint32_t entry) { return byteAt(entry) == byte; });
       for (; first != last && entries[*first].text.size() == depth + 1; ++first)
-        present[*first] = true;
+        isCandidate[*first] = true;
+      if (depth + 1 == maxComparedBytes)
+        for (auto entry = first; entry != last; ++entry)
+          isCandidate[*entry] = true;
     }
   }
-  return present;
+  return isCandidate;
 }
 
 std::vector<TextFragment>
@@ -61,10 +70,10 @@ SpecialTokens::split(std::string_view text,
     return fragments;
 
   const std::vector<TextRange> everywhere = {{0, text.size()}};
-  std::vector<bool> present = findPresent(text);
+  std::vector<bool> isCandidate = findCandidates(text);
   std::vector<TextFragment> next;
   for (size_t i = 0; i < entries.size(); ++i) {
-    if (!present[i])
+    if (!isCandidate[i])
       continue;
     const Entry &entry = entries[i];
     const auto &ranges = entry.isRestricted ? openRanges : everywhere;

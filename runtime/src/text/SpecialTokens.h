@@ -39,7 +39,7 @@ public:
 
   /// Cuts `text` into fragments, in order and without gaps. Restricted tokens
   /// must lie inside one of `openRanges` (ascending, disjoint, not adjacent).
-  /// Time: linear in the text for each special token that occurs in it.
+  /// Time: linear in the text for each special token whose beginning occurs.
   std::vector<TextFragment>
   split(std::string_view text, const std::vector<TextRange> &openRanges) const;
 
@@ -50,7 +50,7 @@ private:
     bool isRestricted;
   };
 
-  std::vector<bool> findPresent(std::string_view text) const;
+  std::vector<bool> findCandidates(std::string_view text) const;
 
   std::vector<Entry> entries;   // In order of precedence.
   std::vector<uint32_t> byText; // Indices into entries, by text.
