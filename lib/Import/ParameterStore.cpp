@@ -7,6 +7,7 @@
 #include "chorus_rt/Safetensors.h"
 
 #include "mlir/IR/Diagnostics.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -192,17 +193,46 @@ StatusOr<ParameterView> ParameterStore::resolve(transformer::ParameterOp op,
   return view;
 }
 
-Status ParameterStore::checkParameters(ModuleOp module) {
-  Status first;
+/// Calls `visit` with each pair of file and tensor once.
+static void forEachTensor(
+    ModuleOp module,
+    llvm::function_ref<bool(transformer::ParameterOp, size_t, bool)> visit) {
+  llvm::DenseSet<std::pair<Attribute, Attribute>> seen;
   module.walk([&](transformer::ParameterOp op) {
     for (size_t layer = 0; layer < op.getNames().size(); ++layer) {
-      first = resolve(op, layer).status();
-      if (!first.ok())
+      bool isNew = seen.insert({op.getFileAttr(), op.getNames()[layer]}).second;
+      if (!visit(op, layer, isNew))
         return WalkResult::interrupt();
     }
     return WalkResult::advance();
   });
+}
+
+Status ParameterStore::checkParameters(ModuleOp module, bool allowNonfinite) {
+  Status first;
+  forEachTensor(module,
+                [&](transformer::ParameterOp op, size_t layer, bool isNew) {
+                  first = resolve(op, layer).status();
+                  if (!first.ok() || !isNew || allowNonfinite)
+                    return first.ok();
+                  const File &file = *files.find(op.getFile())->second;
+                  if (file.gguf)
+                    first = file.gguf->checkFinite(*file.gguf->findTensor(
+                        cast<StringAttr>(op.getNames()[layer]).getValue()));
+                  return first.ok();
+                });
   return first;
+}
+
+uint64_t ParameterStore::countValues(ModuleOp module) {
+  uint64_t count = 0;
+  forEachTensor(module,
+                [&](transformer::ParameterOp op, size_t layer, bool isNew) {
+                  if (isNew)
+                    count += llvm::product_of(resolve(op, layer)->shape);
+                  return true;
+                });
+  return count;
 }
 
 void ParameterStore::release(ArrayRef<uint8_t> bytes) const {

@@ -69,8 +69,13 @@ public:
   rt::StatusOr<ParameterView> resolve(transformer::ParameterOp op,
                                       size_t layer = 0);
 
-  /// `resolve` for every layer of every parameter of the module.
-  rt::Status checkParameters(mlir::ModuleOp module);
+  /// `resolve` for every layer of every parameter of the module. Refuses NaN
+  /// and infinities in tensors of GGUF files (G23) unless `allowNonfinite`.
+  rt::Status checkParameters(mlir::ModuleOp module, bool allowNonfinite);
+
+  /// Values of all tensors that the module's parameters name, each counted
+  /// once. All parameters must resolve.
+  uint64_t countValues(mlir::ModuleOp module);
 
   /// Gives back the memory of bytes that were read; they may be read again.
   void release(llvm::ArrayRef<uint8_t> bytes) const;
