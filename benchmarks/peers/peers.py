@@ -3,6 +3,7 @@
 import itertools
 import json
 import pathlib
+import statistics
 import subprocess
 import sys
 
@@ -35,6 +36,15 @@ def theirs(options, workload, setting, seed, model=None):
     if done.returncode:
         return None
     return json.loads(done.stdout)[figure]
+
+
+def openvino(options, workload, seed):
+    """OpenVINO GenAI's figure, or None where it is not installed."""
+    prompt, generate, n, figure, _ = workload
+    task = {"prompt": prompt, "generate": generate, "candidates": n, "threads": options.threads, "seed": seed}
+    done = subprocess.run([options.openvino, HERE / "openvino_worker.py", str(options.model), json.dumps(task)],
+                          capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])[figure] if done.returncode == 0 else None
 
 
 def ours(options, workload):
@@ -87,6 +97,8 @@ def main():
     parser = measure.parser(__doc__)
     parser.add_argument("--json", type=pathlib.Path, default=measure.ROOT / "build/peers/peers.json",
                         help="also write the figures here, for chorus-bench --peers")
+    parser.add_argument("--openvino", metavar="PYTHON", default=sys.executable,
+                        help="a Python with openvino-genai, which is then shown too (no bar)")
     parser.add_argument("--more", action="store_true", help="also 8 and 32 candidates, waves, weight types")
     options = parser.parse_args()
     system = llama_cpp.llama_print_system_info().decode()
@@ -140,6 +152,13 @@ def main():
     for text, ratio, remark, setting in table:
         print(f"{text:48s} {ratio.ours:9.1f} {ratio.theirs:9.1f}  {ratio}  {remark}")
         print(f"{'':48s} best setting of llama.cpp: {words(setting)}")
+    for name, workload in WORKLOADS.items():
+        speeds = [s for s in (openvino(options, workload, seed) for seed in (40, 41, 42)) if s]
+        if not speeds:
+            print("OpenVINO GenAI: not installed")
+            break
+        figures[name]["openvino_tok_s"] = statistics.median(speeds)
+        print(f"OpenVINO GenAI, {workload[4]}: {statistics.median(speeds):.1f}", flush=True)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps({"peer": f"llama-cpp-python {llama_cpp.__version__}", "threads": options.threads,
                                         "figures": figures}, indent=1) + "\n")
