@@ -108,6 +108,5 @@ rt::Status ArtifactWriter::finish(const MetadataFunction &makeMetadata) {
 }
 
 rt::Status ArtifactWriter::commit() {
-  assert(finished && "commit comes after finish");
   return file.commit();
 }

@@ -25,6 +25,7 @@
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
+#include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
 
 #include <fcntl.h>
@@ -79,8 +80,9 @@ LogicalResult lowerKernelsToLLVM(ModuleOp module) {
   return passes.run(module);
 }
 
-/// A file in memory with a path that lld can open.
 namespace {
+
+/// A file in memory, with a path that lld can read.
 class MemoryFile {
 public:
   explicit MemoryFile(const char *name) : descriptor(memfd_create(name, MFD_CLOEXEC)) {}
@@ -92,6 +94,7 @@ public:
   MemoryFile &operator=(const MemoryFile &) = delete;
 
   std::string path() const { return "/proc/self/fd/" + std::to_string(descriptor); }
+  int fd() const { return descriptor; }
 
   bool writeAll(StringRef bytes) {
     while (!bytes.empty()) {
@@ -121,6 +124,32 @@ public:
 private:
   int descriptor;
 };
+
+/// Sends standard output to another descriptor for a while: lld writes its
+/// output there or to a file in a folder, and no folder is to be needed.
+class StandardOutputGuard {
+public:
+  explicit StandardOutputGuard(int target) {
+    llvm::outs().flush();
+    saved = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    dup2(target, STDOUT_FILENO);
+  }
+  ~StandardOutputGuard() {
+    llvm::outs().flush();
+    if (saved < 0) {
+      close(STDOUT_FILENO);
+      return;
+    }
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+  }
+  StandardOutputGuard(const StandardOutputGuard &) = delete;
+  StandardOutputGuard &operator=(const StandardOutputGuard &) = delete;
+
+private:
+  int saved;
+};
+
 } // namespace
 
 static std::unique_ptr<llvm::TargetMachine> createTargetMachine(const CPUTarget &target,
@@ -201,15 +230,19 @@ FailureOr<std::string> emitSharedObject(ModuleOp module, const CPUTarget &target
   MemoryFile input("chorus-object"), output("chorus-code");
   if (!input.writeAll(object))
     return module.emitError("cannot hold the object code in memory");
-  std::string inputPath = input.path(), outputPath = output.path(), messages;
+  std::string inputPath = input.path(), messages;
   llvm::raw_string_ostream diagnostics(messages);
-  const char *arguments[] = {"ld.lld",     "-shared",           inputPath.c_str(),
-                             "-o",         outputPath.c_str(),  "--no-mmap-output-file",
-                             "-z",         "defs",              "--build-id=none",
-                             "--strip-all", "--gc-sections",    "-z",
-                             "noexecstack", "--hash-style=gnu", "--threads=1"};
-  if (!lld::elf::link(arguments, diagnostics, diagnostics, /*exitEarly=*/false,
-                      /*disableOutput=*/false))
+  const char *arguments[] = {"ld.lld", "-shared",         inputPath.c_str(), "-o",
+                             "-",      "-z",              "defs",            "--build-id=none",
+                             "--strip-all", "--gc-sections", "-z",           "noexecstack",
+                             "--hash-style=gnu", "--threads=1"};
+  bool linked;
+  {
+    StandardOutputGuard guard(output.fd());
+    linked = lld::elf::link(arguments, llvm::nulls(), diagnostics, /*exitEarly=*/false,
+                            /*disableOutput=*/false);
+  }
+  if (!linked)
     return module.emitError() << "cannot link: " << StringRef(messages).split('\n').first;
   std::string bytes;
   if (!output.readAll(bytes) || bytes.empty())

@@ -1,0 +1,39 @@
+//===- Compile.h - An imported model to an artifact -------------*- C++ -*-===//
+
+#ifndef CHORUS_PIPELINES_COMPILE_H
+#define CHORUS_PIPELINES_COMPILE_H
+
+#include "chorus/Import/Import.h"
+#include "chorus/Package/ArtifactWriter.h"
+#include "chorus/Pipelines/Pipelines.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace chorus {
+
+struct CompileOptions {
+  NumericOptions numeric;
+  /// Compile every op through its decomposition (slow; for comparison).
+  bool reference = false;
+  /// Called when a part of the work starts, with a few words for people.
+  std::function<void(const std::string &)> progress = [](const std::string &) {};
+};
+
+/// The phase names that stopAfter() accepts, in order.
+std::vector<std::string> stoppablePhases();
+
+/// Runs the compiler up to the form `phase` and returns it as MLIR text.
+rt::StatusOr<std::string> stopAfter(ImportedModel &model, const CompileOptions &options,
+                                    const std::string &phase);
+
+/// Compiles `model`, whose module is used up, into `writer`, which is finished
+/// but not committed. Exit code 3, code `unsupported`, where the model needs
+/// something that no pass or kernel can do, naming the op and its place.
+rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
+                        ArtifactWriter &writer);
+
+} // namespace chorus
+
+#endif // CHORUS_PIPELINES_COMPILE_H

@@ -1,0 +1,280 @@
+//===- Compile.cpp - An imported model to an artifact ---------------------===//
+
+#include "chorus/Pipelines/Compile.h"
+
+#include "chorus/Conversion/TransformerToKernels/TransformerToKernels.h"
+#include "chorus/Package/PackWeights.h"
+#include "chorus/Target/CPU/EmitObject.h"
+#include "chorus/Transforms/LanguageModel.h"
+#include "chorus_rt/step_abi.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+
+namespace chorus {
+
+namespace {
+
+/// Turns MLIR's diagnostics into a Status: the first error, with its place.
+class DiagnosticStatus {
+public:
+  explicit DiagnosticStatus(MLIRContext &context)
+      : handler(&context, [this](Diagnostic &diagnostic) {
+          if (diagnostic.getSeverity() != DiagnosticSeverity::Error || !message.empty())
+            return success();
+          message = diagnostic.str();
+          llvm::raw_string_ostream(place) << diagnostic.getLocation();
+          return success();
+        }) {}
+
+  rt::Status status() const {
+    if (message.empty())
+      return rt::unsupported("", "the compiler stopped without a message");
+    std::string where = isKnown() ? rt::escapeForMessage(place, 128) : "";
+    return rt::unsupported(where, rt::escapeForMessage(message, 300));
+  }
+
+private:
+  bool isKnown() const { return place.find("unknown") == std::string::npos; }
+
+  std::string message, place;
+  ScopedDiagnosticHandler handler;
+};
+
+void loadDialects(MLIRContext &context) {
+  context.loadDialect<arith::ArithDialect, cf::ControlFlowDialect, linalg::LinalgDialect,
+                      LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+                      tensor::TensorDialect, vector::VectorDialect>();
+}
+
+
+/// Runs the phases from the graph form to `last`.
+LogicalResult runPhases(ModuleOp module, const CompileOptions &options, Phase last) {
+  PassManager manager(module.getContext());
+  for (int phase = 0; phase <= static_cast<int>(last); ++phase)
+    addPhase(manager, static_cast<Phase>(phase), options.numeric);
+  return manager.run(module);
+}
+
+artifact::DType dtypeOf(Type type) {
+  if (type.isF32())
+    return artifact::DType::F32;
+  if (type.isF16())
+    return artifact::DType::F16;
+  if (type.isBF16())
+    return artifact::DType::BF16;
+  if (type.isF64())
+    return artifact::DType::F64;
+  if (type.isInteger(1))
+    return artifact::DType::Bool;
+  if (type.isInteger(8))
+    return type.isUnsignedInteger() ? artifact::DType::U8 : artifact::DType::I8;
+  return type.isInteger(64) ? artifact::DType::I64 : artifact::DType::I32;
+}
+
+std::string numericProfile(const CompileOptions &options) {
+  std::string profile = options.reference ? "reference1" : "cpu1";
+  profile += options.numeric.activations == Activations::Int8 ? ";act=int8" : ";act=f32";
+  profile += options.numeric.cacheType == CacheType::F16 ? ";kv=f16" : ";kv=f32";
+  return profile + (options.reference ? "" : ";exp=p6;attn=32");
+}
+
+using Builder = flatbuffers::FlatBufferBuilder;
+
+flatbuffers::Offset<artifact::Tensor> writeTensor(Builder &b, const EntryTensor &tensor) {
+  std::vector<artifact::Dim> dims;
+  for (const EntryDim &dim : tensor.dims)
+    dims.emplace_back(dim.isFixed() ? dim.fixed : -1, dim.isFixed() ? 0 : dim.symbol);
+  return artifact::CreateTensorDirect(b, tensor.name.c_str(), dtypeOf(tensor.elementType), &dims);
+}
+
+flatbuffers::Offset<artifact::Entry> writeEntry(Builder &b, const EntryInfo &entry) {
+  std::vector<flatbuffers::Offset<flatbuffers::String>> symbols;
+  for (const std::string &symbol : entry.symbols)
+    symbols.push_back(b.CreateString(symbol));
+  std::vector<flatbuffers::Offset<artifact::Tensor>> inputs, outputs;
+  for (const EntryTensor &input : entry.inputs)
+    inputs.push_back(writeTensor(b, input));
+  for (const EntryTensor &output : entry.outputs)
+    outputs.push_back(writeTensor(b, output));
+  std::vector<flatbuffers::Offset<artifact::ArenaTerm>> arena;
+  for (const ArenaSlot &slot : entry.arena)
+    arena.push_back(artifact::CreateArenaTermDirect(b, slot.bytes, &slot.symbols));
+  auto kind = entry.isStep ? artifact::EntryKind::Step : artifact::EntryKind::Plain;
+  return artifact::CreateEntryDirect(b, entry.name.c_str(), kind, entry.function.c_str(),
+                                     &symbols, &inputs, &outputs, &arena);
+}
+
+flatbuffers::Offset<artifact::Facts> writeFacts(Builder &b, const ModelMetadata &metadata) {
+  const ModelDimensions &d = metadata.dimensions;
+  return artifact::CreateFactsDirect(
+      b, metadata.name.c_str(), metadata.architecture.c_str(), metadata.license.c_str(),
+      metadata.sourceSha256.c_str(), metadata.sourceBytes, metadata.numParameters, d.dModel, d.dFF,
+      d.numLayers, d.numHeads, d.numKVHeads, d.headDim);
+}
+
+/// What code generation leaves for the metadata.
+struct CodeSegments {
+  std::vector<EntryInfo> entries;
+  std::vector<std::pair<const CPUTarget *, uint32_t>> codes; ///< Target, segment.
+};
+
+flatbuffers::Offset<artifact::Model> writeModel(Builder &b, const ModelMetadata &metadata,
+                                                const CodeSegments &code, uint32_t weights,
+                                                int32_t tokenizer) {
+  std::vector<flatbuffers::Offset<artifact::Entry>> entries;
+  std::vector<flatbuffers::Offset<artifact::State>> states;
+  for (const EntryInfo &entry : code.entries) {
+    entries.push_back(writeEntry(b, entry));
+    for (const EntryState &state : entry.states)
+      states.push_back(artifact::CreateState(
+          b, artifact::StateKind::PagedKV, dtypeOf(state.elementType), state.layers, state.kvHeads,
+          state.headDim, CHORUS_PAGE_POSITIONS, state.pageBytes()));
+  }
+  std::vector<flatbuffers::Offset<artifact::Code>> codes;
+  for (auto [target, segment] : code.codes) {
+    std::vector<flatbuffers::Offset<flatbuffers::String>> features;
+    SmallVector<StringRef> names;
+    target->cpuFeatures.split(names, ' ');
+    for (StringRef name : names)
+      features.push_back(b.CreateString(name.str()));
+    codes.push_back(artifact::CreateCodeDirect(b, target->name.str().c_str(), &features, segment));
+  }
+  auto facts = writeFacts(b, metadata);
+  const SamplingDefaults &s = metadata.sampling;
+  artifact::SamplingDefaultsBuilder defaults(b);
+  if (s.temperature)
+    defaults.add_temperature(*s.temperature);
+  if (s.topP)
+    defaults.add_top_p(*s.topP);
+  if (s.topK)
+    defaults.add_top_k(*s.topK);
+  if (s.minP)
+    defaults.add_min_p(*s.minP);
+  auto sampling = defaults.Finish();
+  std::string name = metadata.name.empty() ? "model" : metadata.name;
+  return artifact::CreateModelDirect(
+      b, name.c_str(), &entries, &states, &codes, weights, tokenizer,
+      metadata.chatTemplate.empty() ? nullptr : metadata.chatTemplate.c_str(), metadata.vocabSize,
+      metadata.contextLength, &metadata.stopIds, facts, sampling);
+}
+
+} // namespace
+
+std::vector<std::string> stoppablePhases() {
+  return {"graph", "raised", "step", "fused", "kernel"};
+}
+
+rt::StatusOr<std::string> stopAfter(ImportedModel &model, const CompileOptions &options,
+                                    const std::string &phase) {
+  ModuleOp module = *model.module;
+  MLIRContext &context = *module.getContext();
+  loadDialects(context);
+  DiagnosticStatus diagnostics(context);
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  if (std::optional<Phase> last = symbolizePhase(phase)) {
+    if (failed(runPhases(module, options, *last)))
+      return diagnostics.status();
+    out << module;
+    return text;
+  }
+  // The kernel form: one module for each target inside one module.
+  WeightPlan plan;
+  if (failed(runPhases(module, options, Phase::Fused)) || failed(plan.build(module)))
+    return diagnostics.status();
+  OwningOpRef<ModuleOp> all = ModuleOp::create(module.getLoc());
+  for (const CPUTarget &target : getCPUTargets()) {
+    FailureOr<KernelModule> kernels = lowerToKernels(module, plan, target);
+    if (failed(kernels))
+      return diagnostics.status();
+    kernels->module->setSymName(target.name);
+    all->push_back(kernels->module.release());
+  }
+  out << *all;
+  return text;
+}
+
+rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
+                        ArtifactWriter &writer) {
+  ModuleOp module = *model.module;
+  MLIRContext &context = *module.getContext();
+  loadDialects(context);
+  DiagnosticStatus diagnostics(context);
+
+  options.progress("deriving the step program");
+  WeightPlan plan;
+  if (failed(runPhases(module, options, Phase::Fused)) || failed(plan.build(module)))
+    return diagnostics.status();
+
+  CodeSegments code;
+  for (const CPUTarget &target : getCPUTargets()) {
+    options.progress("making code for " + target.name.str());
+    FailureOr<KernelModule> kernels = lowerToKernels(module, plan, target);
+    if (failed(kernels) || failed(lowerKernelsToLLVM(*kernels->module)))
+      return diagnostics.status();
+    FailureOr<std::string> bytes = emitSharedObject(*kernels->module, target);
+    if (failed(bytes))
+      return diagnostics.status();
+    rt::StatusOr<uint32_t> segment =
+        writer.addSegment(artifact::SegmentKind::Code, bytes->data(), bytes->size());
+    CHORUS_RETURN_IF_ERROR(segment.status());
+    code.codes.push_back({&target, *segment});
+    code.entries = std::move(kernels->entries);
+  }
+
+  int32_t tokenizer = -1;
+  if (const std::string &bytes = model.metadata.tokenizerSegment; !bytes.empty()) {
+    rt::StatusOr<uint32_t> segment =
+        writer.addSegment(artifact::SegmentKind::Tokenizer, bytes.data(), bytes.size());
+    CHORUS_RETURN_IF_ERROR(segment.status());
+    tokenizer = static_cast<int32_t>(*segment);
+  }
+
+  CHORUS_RETURN_IF_ERROR(writer.beginSegment(artifact::SegmentKind::Weights));
+  CHORUS_RETURN_IF_ERROR(packWeights(
+      plan, *model.parameters, context,
+      [&](const void *data, uint64_t bytes) { return writer.append(data, bytes); },
+      [&](uint64_t done, uint64_t total) {
+        options.progress("packing weights: " + std::to_string(100 * done / std::max<uint64_t>(1, total)) + " %");
+      }));
+  rt::StatusOr<uint32_t> weights = writer.endSegment();
+  CHORUS_RETURN_IF_ERROR(weights.status());
+  CHORUS_RETURN_IF_ERROR(model.parameters->checkUnchanged());
+
+  options.progress("writing metadata");
+  return writer.finish([&](Builder &b, ArtifactWriter::SegmentList segments) {
+    std::vector<flatbuffers::Offset<artifact::Model>> models{
+        writeModel(b, model.metadata, code, *weights, tokenizer)};
+    std::vector<flatbuffers::Offset<artifact::CompileOption>> choices;
+    auto choice = [&](const char *name, const char *value) {
+      choices.push_back(artifact::CreateCompileOptionDirect(b, name, value));
+    };
+    choice("activations", options.numeric.activations == Activations::Int8 ? "int8" : "f32");
+    choice("kv-cache", options.numeric.cacheType == CacheType::F16 ? "f16" : "f32");
+    choice("reference", options.reference ? "true" : "false");
+    std::vector<flatbuffers::Offset<flatbuffers::String>> required;
+    auto producer = b.CreateString("chorus " CHORUS_VERSION);
+    auto profile = b.CreateString(numericProfile(options));
+    auto requiredFeatures = b.CreateVector(required);
+    auto optionList = b.CreateVector(choices);
+    auto modelList = b.CreateVector(models);
+    return artifact::CreateArtifact(b, producer, CHORUS_STEP_ABI_VERSION, requiredFeatures,
+                                    profile, optionList, segments, modelList);
+  });
+}
+
+} // namespace chorus

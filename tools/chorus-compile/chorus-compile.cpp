@@ -1,0 +1,199 @@
+//===- chorus-compile.cpp - A model to one .chorus file -------------------===//
+
+#include "ChildProcess.h"
+
+#include "chorus/Pipelines/Compile.h"
+#include "chorus_rt/FileMapping.h"
+#include "support/ToolMain.h"
+
+#include "llvm/Config/llvm-config.h"
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <unistd.h>
+
+using namespace chorus;
+
+namespace {
+
+struct Options {
+  std::string input, output, stopAfter, reproFolder;
+  std::vector<std::string> targets{"cpu"};
+  std::string activations = "int8", cacheType = "f16";
+  bool reference = false, timeReport = false, allowNonfinite = false, listSupported = false;
+  tool::ChildLimits limits;
+};
+
+/// Prints how long each part of a compilation took.
+class PartTimer {
+public:
+  explicit PartTimer(bool enabled) : enabled(enabled) {}
+  ~PartTimer() { next(""); }
+
+  void next(const std::string &part) {
+    auto now = std::chrono::steady_clock::now();
+    // Parts that count up ("packing weights: 42 %") are one part.
+    std::string name = part.substr(0, part.find(':'));
+    if (name == current)
+      return;
+    if (enabled && !current.empty())
+      std::fprintf(stderr, "%8.3f s  %s\n", std::chrono::duration<double>(now - start).count(),
+                   current.c_str());
+    current = name;
+    start = now;
+  }
+
+private:
+  bool enabled;
+  std::string current;
+  std::chrono::steady_clock::time_point start;
+};
+
+rt::Status compile(const Options &options, ArtifactWriter *writer, tool::Console &console) {
+  PartTimer timer(options.timeReport);
+  CompileOptions compileOptions;
+  compileOptions.reference = options.reference;
+  compileOptions.numeric.activations =
+      options.activations == "int8" ? Activations::Int8 : Activations::F32;
+  compileOptions.numeric.cacheType = options.cacheType == "f16" ? CacheType::F16 : CacheType::F32;
+  compileOptions.progress = [&](const std::string &part) {
+    timer.next(part);
+    console.progress(part);
+  };
+
+  compileOptions.progress("reading " + std::filesystem::path(options.input).filename().string());
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  ImportOptions importOptions;
+  importOptions.allowNonfinite = options.allowNonfinite;
+  rt::StatusOr<ImportedModel> model = importModel(options.input, importOptions, context);
+  CHORUS_RETURN_IF_ERROR(model.status());
+  console.clearProgress();
+  for (const std::string &warning : model->metadata.warnings)
+    console.warning("import", warning);
+
+  if (!options.stopAfter.empty()) {
+    rt::StatusOr<std::string> text = stopAfter(*model, compileOptions, options.stopAfter);
+    CHORUS_RETURN_IF_ERROR(text.status());
+    if (options.output.empty() || options.output == "-") {
+      std::cout << *text << std::flush;
+      return {};
+    }
+    rt::StatusOr<rt::AtomicFile> file = rt::AtomicFile::create(options.output);
+    CHORUS_RETURN_IF_ERROR(file.status());
+    CHORUS_RETURN_IF_ERROR(file->append(text->data(), text->size()));
+    return file->commit();
+  }
+  CHORUS_RETURN_IF_ERROR(compileModel(*model, compileOptions, *writer));
+  return writer->flush();
+}
+
+/// Copies the input beside a note of the command line, for a bug report.
+void saveRepro(const Options &options, const std::string &error) {
+  namespace fs = std::filesystem;
+  std::error_code failure;
+  fs::path folder = options.reproFolder;
+  fs::create_directories(folder, failure);
+  fs::copy_file(options.input, folder / fs::path(options.input).filename(),
+                fs::copy_options::overwrite_existing, failure);
+  if (FILE *file = std::fopen((folder / "command.txt").c_str(), "w")) {
+    std::fprintf(file, "chorus-compile %s --activations=%s --kv-cache=%s%s\n%s\n",
+                 fs::path(options.input).filename().c_str(), options.activations.c_str(),
+                 options.cacheType.c_str(), options.reference ? " --reference" : "",
+                 error.c_str());
+    std::fclose(file);
+  }
+}
+
+rt::Status listSupported() {
+  std::cout << "inputs        GGUF v2 and v3, MLIR text\n"
+               "families      llama (Llama 2 and 3, Mistral, SmolLM)\n"
+               "tensor types  F32 F16 BF16 Q8_0 Q4_0 Q4_1\n"
+               "tokenizers    byte-level BPE: gpt-2, llama-bpe, smollm\n"
+               "targets       cpu (x86-64-v3, x86-64-v4 with VNNI)\n";
+  return {};
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  rt::FileMapping::installFaultHandler();
+  Options options;
+  int stopped = 0;
+  tool::ToolDescription description;
+  description.name = "chorus-compile";
+  description.summary = "Compiles a model (GGUF or MLIR text) into one .chorus file.";
+  description.examples = "chorus-compile smollm2.gguf -o smollm2.chorus\n"
+                         "chorus-compile model.mlir --stop-after=fused";
+  description.llvmVersion = LLVM_VERSION_STRING;
+  int exitCode = tool::runTool(
+      argc, argv, description,
+      [&](CLI::App &app) {
+        auto *input = app.add_option("IN", options.input, "The model: .gguf or .mlir");
+        input->check(tool::readablePath());
+        app.add_option("-o,--output", options.output, "File to write (default: STEM.chorus)")
+            ->type_name("FILE");
+        const char *numbers = "Numbers";
+        app.add_option("--activations", options.activations,
+                       "Inputs of products with weights in blocks")
+            ->check(CLI::IsMember({"int8", "f32"}))
+            ->group(numbers);
+        app.add_option("--kv-cache", options.cacheType, "Element type of keys and values")
+            ->check(CLI::IsMember({"f16", "f32"}))
+            ->group(numbers);
+        app.add_flag("--reference", options.reference,
+                     "Compile every op through its definition (slow; for comparison)")
+            ->group(numbers);
+        app.add_flag("--allow-nonfinite", options.allowNonfinite,
+                     "Accept NaN and infinities among the weights")
+            ->group(numbers);
+        const char *code = "Code";
+        app.add_option("--target", options.targets, "Machines to make code for")
+            ->check(CLI::IsMember({"cpu"}))
+            ->group(code);
+        app.add_option("--stop-after", options.stopAfter,
+                       "Write the model's form after this phase as MLIR text")
+            ->check(CLI::IsMember(stoppablePhases()))
+            ->group(code);
+        app.add_flag("--time-report", options.timeReport, "Print seconds per part")->group(code);
+        app.add_flag("--list-supported", options.listSupported,
+                     "Print what can be compiled and end")
+            ->group(code);
+        const char *limits = "Limits";
+        app.add_option("--time-limit", options.limits.seconds, "Seconds (default: none)")
+            ->check(CLI::PositiveNumber)
+            ->group(limits);
+        app.add_option("--max-memory", options.limits.memoryBytes, "Bytes (default: none)")
+            ->check(CLI::PositiveNumber)
+            ->group(limits);
+        app.add_option("--save-repro", options.reproFolder,
+                       "Folder for input and command line if the compiler dies")
+            ->type_name("DIR")
+            ->group(limits);
+      },
+      [&](tool::Console &console) -> rt::Status {
+        if (options.listSupported)
+          return listSupported();
+        if (options.input.empty())
+          return rt::usageError("IN is required: a .gguf or .mlir file");
+        bool artifact = options.stopAfter.empty();
+        if (artifact && options.output.empty())
+          options.output = std::filesystem::path(options.input).stem().string() + ".chorus";
+        std::optional<ArtifactWriter> writer;
+        if (artifact) {
+          rt::StatusOr<ArtifactWriter> created = ArtifactWriter::create(options.output);
+          CHORUS_RETURN_IF_ERROR(created.status());
+          writer.emplace(std::move(*created));
+        }
+        rt::Status status = tool::runInChild(
+            options.limits,
+            [&] { return compile(options, writer ? &*writer : nullptr, console); }, stopped);
+        if (status.exitCode() == rt::ExitCode::Internal && !stopped &&
+            !options.reproFolder.empty())
+          saveRepro(options, status.message());
+        CHORUS_RETURN_IF_ERROR(status);
+        return artifact ? writer->commit() : rt::Status();
+      });
+  return stopped ? 128 + stopped : exitCode;
+}
