@@ -1,0 +1,80 @@
+//===- ChatTemplate.cpp - Messages to prompt text -------------------------===//
+
+#include "chorus_rt/ChatTemplate.h"
+
+#include "Evaluator.h"
+#include "Lexer.h"
+#include "chorus_rt/Utf8.h"
+
+#include <nlohmann/json.hpp>
+
+#include <new>
+
+namespace chorus::rt {
+
+namespace {
+
+constexpr size_t maxSourceBytes = size_t(1) << 20;
+
+Status toStatus(const jinja::TemplateError &error) {
+  std::string place = "chat template";
+  if (error.at.line != 0)
+    place += ":" + std::to_string(error.at.line) + ":" +
+             std::to_string(error.at.column);
+  return refused(error.code, place, error.message);
+}
+
+Status outOfMemory() {
+  return limitError("T12", "chat template", "out of memory");
+}
+
+} // namespace
+
+StatusOr<ChatTemplate> ChatTemplate::parse(std::string source) {
+  try {
+    if (source.size() > maxSourceBytes)
+      return refused("T12", "chat template",
+                     "template has " + std::to_string(source.size()) +
+                         " bytes, at most " + std::to_string(maxSourceBytes) +
+                         " are allowed");
+    size_t invalid = findInvalidUtf8(source);
+    if (invalid != std::string_view::npos)
+      return refused("template", "chat template",
+                     "template is not UTF-8 at byte " +
+                         std::to_string(invalid));
+    ChatTemplate result;
+    result.program = std::make_shared<const jinja::Program>(
+        jinja::parseTemplate(jinja::normalizeNewlines(source)));
+    return result;
+  } catch (const jinja::TemplateError &error) {
+    return toStatus(error);
+  } catch (const std::bad_alloc &) {
+    return outOfMemory();
+  }
+}
+
+StatusOr<std::vector<TextSpan>>
+ChatTemplate::render(const nlohmann::ordered_json &context,
+                     const RenderOptions &options) const {
+  try {
+    if (!context.is_object())
+      return refused("template", "chat template",
+                     "the context is not a JSON object");
+    jinja::MarkedText text =
+        jinja::Evaluator(*program, context, options).render();
+    std::vector<TextSpan> spans;
+    size_t begin = 0;
+    for (const jinja::MarkedText::Run &run : text.marks()) {
+      spans.push_back({std::string(text.view().substr(begin, run.end - begin)),
+                       run.isUser});
+      begin = run.end;
+    }
+    return spans;
+  } catch (const jinja::TemplateError &error) {
+    return toStatus(error);
+  } catch (const std::bad_alloc &) {
+    return outOfMemory();
+  }
+}
+
+} // namespace chorus::rt
