@@ -117,7 +117,7 @@ static void addOutputOptions(CLI::App &app, Options &options) {
 }
 
 static void addRunningOptions(CLI::App &app, Options &options) {
-  const char *group = "Running (no result depends on these)";
+  const char *group = "Running";
   app.add_option("--candidate", options.candidate,
                  "Run candidate K alone, as it is among more")
       ->group(group);
