@@ -33,7 +33,8 @@ class DiagnosticStatus {
 public:
   explicit DiagnosticStatus(MLIRContext &context)
       : handler(&context, [this](Diagnostic &diagnostic) {
-          if (diagnostic.getSeverity() != DiagnosticSeverity::Error || !message.empty())
+          if (diagnostic.getSeverity() != DiagnosticSeverity::Error ||
+              !message.empty())
             return success();
           message = diagnostic.str();
           llvm::raw_string_ostream(place) << diagnostic.getLocation();
@@ -55,14 +56,15 @@ private:
 };
 
 void loadDialects(MLIRContext &context) {
-  context.loadDialect<arith::ArithDialect, cf::ControlFlowDialect, linalg::LinalgDialect,
-                      LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+  context.loadDialect<arith::ArithDialect, cf::ControlFlowDialect,
+                      linalg::LinalgDialect, LLVM::LLVMDialect,
+                      math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
                       tensor::TensorDialect, vector::VectorDialect>();
 }
 
-
 /// Runs the phases from the graph form to `last`.
-LogicalResult runPhases(ModuleOp module, const CompileOptions &options, Phase last) {
+LogicalResult runPhases(ModuleOp module, const CompileOptions &options,
+                        Phase last) {
   PassManager manager(module.getContext());
   for (int phase = 0; phase <= static_cast<int>(last); ++phase)
     addPhase(manager, static_cast<Phase>(phase), options.numeric);
@@ -87,21 +89,27 @@ artifact::DType dtypeOf(Type type) {
 
 std::string numericProfile(const CompileOptions &options) {
   std::string profile = options.reference ? "reference1" : "cpu1";
-  profile += options.numeric.activations == Activations::Int8 ? ";act=int8" : ";act=f32";
-  profile += options.numeric.cacheType == CacheType::F16 ? ";kv=f16" : ";kv=f32";
+  profile += options.numeric.activations == Activations::Int8 ? ";act=int8"
+                                                              : ";act=f32";
+  profile +=
+      options.numeric.cacheType == CacheType::F16 ? ";kv=f16" : ";kv=f32";
   return profile + (options.reference ? "" : ";exp=p6;attn=32");
 }
 
 using Builder = flatbuffers::FlatBufferBuilder;
 
-flatbuffers::Offset<artifact::Tensor> writeTensor(Builder &b, const EntryTensor &tensor) {
+flatbuffers::Offset<artifact::Tensor> writeTensor(Builder &b,
+                                                  const EntryTensor &tensor) {
   std::vector<artifact::Dim> dims;
   for (const EntryDim &dim : tensor.dims)
-    dims.emplace_back(dim.isFixed() ? dim.fixed : -1, dim.isFixed() ? 0 : dim.symbol);
-  return artifact::CreateTensorDirect(b, tensor.name.c_str(), dtypeOf(tensor.elementType), &dims);
+    dims.emplace_back(dim.isFixed() ? dim.fixed : -1,
+                      dim.isFixed() ? 0 : dim.symbol);
+  return artifact::CreateTensorDirect(b, tensor.name.c_str(),
+                                      dtypeOf(tensor.elementType), &dims);
 }
 
-flatbuffers::Offset<artifact::Entry> writeEntry(Builder &b, const EntryInfo &entry) {
+flatbuffers::Offset<artifact::Entry> writeEntry(Builder &b,
+                                                const EntryInfo &entry) {
   std::vector<flatbuffers::Offset<flatbuffers::String>> symbols;
   for (const std::string &symbol : entry.symbols)
     symbols.push_back(b.CreateString(symbol));
@@ -112,37 +120,45 @@ flatbuffers::Offset<artifact::Entry> writeEntry(Builder &b, const EntryInfo &ent
     outputs.push_back(writeTensor(b, output));
   std::vector<flatbuffers::Offset<artifact::ArenaTerm>> arena;
   for (const ArenaSlot &slot : entry.arena)
-    arena.push_back(artifact::CreateArenaTermDirect(b, slot.bytes, &slot.symbols));
-  auto kind = entry.isStep ? artifact::EntryKind::Step : artifact::EntryKind::Plain;
-  return artifact::CreateEntryDirect(b, entry.name.c_str(), kind, entry.function.c_str(),
-                                     &symbols, &inputs, &outputs, &arena);
+    arena.push_back(
+        artifact::CreateArenaTermDirect(b, slot.bytes, &slot.symbols));
+  auto kind =
+      entry.isStep ? artifact::EntryKind::Step : artifact::EntryKind::Plain;
+  return artifact::CreateEntryDirect(b, entry.name.c_str(), kind,
+                                     entry.function.c_str(), &symbols, &inputs,
+                                     &outputs, &arena);
 }
 
-flatbuffers::Offset<artifact::Facts> writeFacts(Builder &b, const ModelMetadata &metadata) {
+flatbuffers::Offset<artifact::Facts> writeFacts(Builder &b,
+                                                const ModelMetadata &metadata) {
   const ModelDimensions &d = metadata.dimensions;
   return artifact::CreateFactsDirect(
-      b, metadata.name.c_str(), metadata.architecture.c_str(), metadata.license.c_str(),
-      metadata.sourceSha256.c_str(), metadata.sourceBytes, metadata.numParameters, d.dModel, d.dFF,
+      b, metadata.name.c_str(), metadata.architecture.c_str(),
+      metadata.license.c_str(), metadata.sourceSha256.c_str(),
+      metadata.sourceBytes, metadata.numParameters, d.dModel, d.dFF,
       d.numLayers, d.numHeads, d.numKVHeads, d.headDim);
 }
 
 /// What code generation leaves for the metadata.
 struct CodeSegments {
   std::vector<EntryInfo> entries;
-  std::vector<std::pair<const CPUTarget *, uint32_t>> codes; ///< Target, segment.
+  uint64_t weightBytes = 0; ///< That the code addresses.
+  std::vector<std::pair<const CPUTarget *, uint32_t>>
+      codes; ///< Target, segment.
 };
 
-flatbuffers::Offset<artifact::Model> writeModel(Builder &b, const ModelMetadata &metadata,
-                                                const CodeSegments &code, uint32_t weights,
-                                                int32_t tokenizer) {
+flatbuffers::Offset<artifact::Model>
+writeModel(Builder &b, const ModelMetadata &metadata, const CodeSegments &code,
+           uint32_t weights, int32_t tokenizer) {
   std::vector<flatbuffers::Offset<artifact::Entry>> entries;
   std::vector<flatbuffers::Offset<artifact::State>> states;
   for (const EntryInfo &entry : code.entries) {
     entries.push_back(writeEntry(b, entry));
     for (const EntryState &state : entry.states)
       states.push_back(artifact::CreateState(
-          b, artifact::StateKind::PagedKV, dtypeOf(state.elementType), state.layers, state.kvHeads,
-          state.headDim, CHORUS_PAGE_POSITIONS, state.pageBytes()));
+          b, artifact::StateKind::PagedKV, dtypeOf(state.elementType),
+          state.layers, state.kvHeads, state.headDim, CHORUS_PAGE_POSITIONS,
+          state.pageBytes()));
   }
   std::vector<flatbuffers::Offset<artifact::Code>> codes;
   for (auto [target, segment] : code.codes) {
@@ -151,7 +167,8 @@ flatbuffers::Offset<artifact::Model> writeModel(Builder &b, const ModelMetadata 
     target->cpuFeatures.split(names, ' ');
     for (StringRef name : names)
       features.push_back(b.CreateString(name.str()));
-    codes.push_back(artifact::CreateCodeDirect(b, target->name.str().c_str(), &features, segment));
+    codes.push_back(artifact::CreateCodeDirect(b, target->name.str().c_str(),
+                                               &features, segment));
   }
   auto facts = writeFacts(b, metadata);
   const SamplingDefaults &s = metadata.sampling;
@@ -168,8 +185,9 @@ flatbuffers::Offset<artifact::Model> writeModel(Builder &b, const ModelMetadata 
   std::string name = metadata.name.empty() ? "model" : metadata.name;
   return artifact::CreateModelDirect(
       b, name.c_str(), &entries, &states, &codes, weights, tokenizer,
-      metadata.chatTemplate.empty() ? nullptr : metadata.chatTemplate.c_str(), metadata.vocabSize,
-      metadata.contextLength, &metadata.stopIds, facts, sampling);
+      metadata.chatTemplate.empty() ? nullptr : metadata.chatTemplate.c_str(),
+      metadata.vocabSize, metadata.contextLength, &metadata.stopIds, facts,
+      sampling, code.weightBytes);
 }
 
 } // namespace
@@ -178,7 +196,8 @@ std::vector<std::string> stoppablePhases() {
   return {"graph", "raised", "step", "fused", "kernel"};
 }
 
-rt::StatusOr<std::string> stopAfter(ImportedModel &model, const CompileOptions &options,
+rt::StatusOr<std::string> stopAfter(ImportedModel &model,
+                                    const CompileOptions &options,
                                     const std::string &phase) {
   ModuleOp module = *model.module;
   MLIRContext &context = *module.getContext();
@@ -194,7 +213,8 @@ rt::StatusOr<std::string> stopAfter(ImportedModel &model, const CompileOptions &
   }
   // The kernel form: one module for each target inside one module.
   WeightPlan plan;
-  if (failed(runPhases(module, options, Phase::Fused)) || failed(plan.build(module)))
+  if (failed(runPhases(module, options, Phase::Fused)) ||
+      failed(plan.build(module)))
     return diagnostics.status();
   OwningOpRef<ModuleOp> all = ModuleOp::create(module.getLoc());
   for (const CPUTarget &target : getCPUTargets()) {
@@ -217,10 +237,12 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
 
   options.progress("deriving the step program");
   WeightPlan plan;
-  if (failed(runPhases(module, options, Phase::Fused)) || failed(plan.build(module)))
+  if (failed(runPhases(module, options, Phase::Fused)) ||
+      failed(plan.build(module)))
     return diagnostics.status();
 
   CodeSegments code;
+  code.weightBytes = plan.sizeBytes();
   for (const CPUTarget &target : getCPUTargets()) {
     options.progress("making code for " + target.name.str());
     FailureOr<KernelModule> kernels = lowerToKernels(module, plan, target);
@@ -229,17 +251,18 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
     FailureOr<std::string> bytes = emitSharedObject(*kernels->module, target);
     if (failed(bytes))
       return diagnostics.status();
-    rt::StatusOr<uint32_t> segment =
-        writer.addSegment(artifact::SegmentKind::Code, bytes->data(), bytes->size());
+    rt::StatusOr<uint32_t> segment = writer.addSegment(
+        artifact::SegmentKind::Code, bytes->data(), bytes->size());
     CHORUS_RETURN_IF_ERROR(segment.status());
     code.codes.push_back({&target, *segment});
     code.entries = std::move(kernels->entries);
   }
 
   int32_t tokenizer = -1;
-  if (const std::string &bytes = model.metadata.tokenizerSegment; !bytes.empty()) {
-    rt::StatusOr<uint32_t> segment =
-        writer.addSegment(artifact::SegmentKind::Tokenizer, bytes.data(), bytes.size());
+  if (const std::string &bytes = model.metadata.tokenizerSegment;
+      !bytes.empty()) {
+    rt::StatusOr<uint32_t> segment = writer.addSegment(
+        artifact::SegmentKind::Tokenizer, bytes.data(), bytes.size());
     CHORUS_RETURN_IF_ERROR(segment.status());
     tokenizer = static_cast<int32_t>(*segment);
   }
@@ -247,9 +270,13 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
   CHORUS_RETURN_IF_ERROR(writer.beginSegment(artifact::SegmentKind::Weights));
   CHORUS_RETURN_IF_ERROR(packWeights(
       plan, *model.parameters, context,
-      [&](const void *data, uint64_t bytes) { return writer.append(data, bytes); },
+      [&](const void *data, uint64_t bytes) {
+        return writer.append(data, bytes);
+      },
       [&](uint64_t done, uint64_t total) {
-        options.progress("packing weights: " + std::to_string(100 * done / std::max<uint64_t>(1, total)) + " %");
+        options.progress(
+            "packing weights: " +
+            std::to_string(100 * done / std::max<uint64_t>(1, total)) + " %");
       }));
   rt::StatusOr<uint32_t> weights = writer.endSegment();
   CHORUS_RETURN_IF_ERROR(weights.status());
@@ -263,8 +290,10 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
     auto choice = [&](const char *name, const char *value) {
       choices.push_back(artifact::CreateCompileOptionDirect(b, name, value));
     };
-    choice("activations", options.numeric.activations == Activations::Int8 ? "int8" : "f32");
-    choice("kv-cache", options.numeric.cacheType == CacheType::F16 ? "f16" : "f32");
+    choice("activations",
+           options.numeric.activations == Activations::Int8 ? "int8" : "f32");
+    choice("kv-cache",
+           options.numeric.cacheType == CacheType::F16 ? "f16" : "f32");
     choice("reference", options.reference ? "true" : "false");
     std::vector<flatbuffers::Offset<flatbuffers::String>> required;
     auto producer = b.CreateString("chorus " CHORUS_VERSION);
@@ -272,8 +301,9 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
     auto requiredFeatures = b.CreateVector(required);
     auto optionList = b.CreateVector(choices);
     auto modelList = b.CreateVector(models);
-    return artifact::CreateArtifact(b, producer, CHORUS_STEP_ABI_VERSION, requiredFeatures,
-                                    profile, optionList, segments, modelList);
+    return artifact::CreateArtifact(b, producer, CHORUS_STEP_ABI_VERSION,
+                                    requiredFeatures, profile, optionList,
+                                    segments, modelList);
   });
 }
 

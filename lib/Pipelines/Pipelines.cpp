@@ -96,6 +96,7 @@ void addPhase(OpPassManager &manager, Phase phase,
     manager.addNestedPass<func::FuncOp>(createFuseLinearsPass());
     manager.addNestedPass<func::FuncOp>(createFuseResidualsPass());
     manager.addNestedPass<func::FuncOp>(createRollLayersPass());
+    manager.addNestedPass<func::FuncOp>(createHoistRowSelectionPass());
     manager.addNestedPass<func::FuncOp>(createCSEPass());
     manager.addPass(createVerifyFormPass({Form::Fused}));
     return;

@@ -185,6 +185,8 @@ int main(int argc, char **argv) {
           rt::StatusOr<ArtifactWriter> created = ArtifactWriter::create(options.output);
           CHORUS_RETURN_IF_ERROR(created.status());
           writer.emplace(std::move(*created));
+          // What is still in its buffer would be written again by both.
+          CHORUS_RETURN_IF_ERROR(writer->flush());
         }
         rt::Status status = tool::runInChild(
             options.limits,

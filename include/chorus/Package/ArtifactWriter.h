@@ -73,7 +73,8 @@ public:
   /// Hexadecimal hash of header and metadata, after finish().
   const std::string &artifactSha256() const { return headerSha256; }
 
-  /// Puts the finished file in its place.
+  /// Puts the finished file in its place. A process that forks may create and
+  /// flush() before, finish() and flush() in the child, and commit() after.
   rt::Status commit();
 
   /// For a process that forks: see AtomicFile.
