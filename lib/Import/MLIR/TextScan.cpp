@@ -43,7 +43,7 @@ private:
   Status countOperator();
   void pop();
   void forgetOperators();
-  Status noteDepth(uint32_t depth);
+  Status noteDepth(uint32_t depth, size_t offset);
 
   std::string placeAt(size_t offset) const;
   Status refuse(const char *code, size_t offset, std::string message) const {
@@ -115,9 +115,9 @@ Status TextScanner::checkEncoding() const {
   return {};
 }
 
-Status TextScanner::noteDepth(uint32_t depth) {
+Status TextScanner::noteDepth(uint32_t depth, size_t offset) {
   if (depth > maxMLIRNesting)
-    return refuse("M01", at,
+    return refuse("M01", offset,
                   "nested more than " + std::to_string(maxMLIRNesting) +
                       " levels deep");
   if (defined)
@@ -127,7 +127,7 @@ Status TextScanner::noteDepth(uint32_t depth) {
 
 Status TextScanner::open(char bracket) {
   brackets.push_back({bracket});
-  CHORUS_RETURN_IF_ERROR(noteDepth(++nesting));
+  CHORUS_RETURN_IF_ERROR(noteDepth(++nesting, at));
   ++at;
   return {};
 }
@@ -170,7 +170,7 @@ Status TextScanner::countOperator() {
   if (brackets.empty() || brackets.back().bracket == '{')
     return {};
   ++brackets.back().operators;
-  return noteDepth(++nesting);
+  return noteDepth(++nesting, at);
 }
 
 /// The hexadecimal text of a resource begins with its alignment in four bytes,
@@ -277,7 +277,7 @@ Status TextScanner::takeAlias() {
     return rt::limitError("M08", placeAt(start),
                           "aliases stand for more than " +
                               std::to_string(maxAliasSize) + " others");
-  return noteDepth(nesting + known->second.depth);
+  return noteDepth(nesting + known->second.depth, start);
 }
 
 Status TextScanner::step() {
