@@ -74,47 +74,17 @@ public:
   func::FuncOp build(StateType state);
 
 private:
-  /// Finds how far up the selection of rows can go: over ops with one operand
-  /// that has rows and results that nobody else reads. It stops below the last
-  /// residual addition, so that all layers stay equal.
-  void findRowSelection(Value logits);
   void rewrite(Operation *op);
-
-  /// The value from which rows are selected, and the op that reads them
-  /// (null: the function's end).
-  Value selected;
-  Operation *selectionReader = nullptr;
 
   func::FuncOp main;
   const PositionAnalysis &analysis;
   OpBuilder builder;
   IRMapping mapping;
-  Value positions, outputRows, cache;
+  Value positions, cache;
   int64_t layer = 0;
 };
 
 } // namespace
-
-void StepBuilder::findRowSelection(Value logits) {
-  selected = logits;
-  Operation *reader = nullptr;
-  for (Value value = logits; value.hasOneUse();) {
-    Operation *op = value.getDefiningOp();
-    if (!op || analysis.getClass(value) != PositionClass::TokenWise)
-      return;
-    SmallVector<Value> rows = llvm::filter_to_vector(
-        op->getOperands(), [&](Value v) { return analysis.isRow(v); });
-    if (rows.size() != 1)
-      return;
-    value = rows[0];
-    reader = op;
-    auto type = cast<RankedTensorType>(value.getType());
-    if (type.getElementType().isF32() && type.getRank() == 3) {
-      selected = value;
-      selectionReader = reader;
-    }
-  }
-}
 
 void StepBuilder::rewrite(Operation *op) {
   Location loc = op->getLoc();
@@ -190,29 +160,14 @@ func::FuncOp StepBuilder::build(StateType state) {
   builder.setInsertionPointToStart(body);
   mapping.map(main.getArgument(0), body->getArgument(0));
   positions = body->getArgument(1);
-  outputRows = body->getArgument(2);
   cache = body->getArgument(3);
 
-  Operation *end = main.front().getTerminator();
-  Value logits = end->getOperand(0);
-  findRowSelection(logits);
-  auto selectRows = [&](Location loc) -> Value {
-    return SelectRowsOp::create(builder, loc, mapping.lookup(selected),
-                                outputRows);
-  };
-  for (Operation *op : analysis.getLiveOps()) {
-    if (op != selectionReader) {
-      rewrite(op);
-      continue;
-    }
-    // Only the reader sees the selected rows: others may need all of them.
-    Value all = mapping.lookup(selected);
-    mapping.map(selected, selectRows(op->getLoc()));
+  for (Operation *op : analysis.getLiveOps())
     rewrite(op);
-    mapping.map(selected, all);
-  }
-  Value outputs =
-      selectionReader ? mapping.lookup(logits) : selectRows(end->getLoc());
+  Operation *end = main.front().getTerminator();
+  Value outputs = SelectRowsOp::create(builder, end->getLoc(),
+                                       mapping.lookup(end->getOperand(0)),
+                                       body->getArgument(2));
   Value sums = LogSumExpOp::create(builder, end->getLoc(), sumType, outputs);
   func::ReturnOp::create(builder, end->getLoc(), ValueRange{outputs, sums});
   return step;

@@ -47,7 +47,8 @@ struct FuseLinearsPass : chorus::impl::FuseLinearsPassBase<FuseLinearsPass> {
     remark::missed(linear.getLoc(), remark::RemarkOpts::name("fuse-linears")
                                         .category(getArgument())
                                         .function(getOperation().getSymName()))
-        << "product not joined with others of the same input: " << reason.str();
+        << ("product not joined with others of the same input: " + reason)
+               .str();
   }
 
   void fuseBlock(Block &block) {

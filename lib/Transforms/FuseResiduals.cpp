@@ -29,30 +29,24 @@ struct FuseResidualsPass
       getOperation().walk([&](arith::AddFOp add) { fuse(add); });
   }
 
-  void missed(LinearOp linear, StringRef reason) {
-    remark::missed(linear.getLoc(), remark::RemarkOpts::name("fuse-residuals")
-                                        .category(getArgument())
-                                        .function(getOperation().getSymName()))
-        << "residual not added in the product: " << reason;
-  }
-
   /// addf(linear(x, w), r) ==> linear(x, w) plus r
   void fuse(arith::AddFOp add) {
+    SmallVector<std::pair<LinearOp, StringRef>> declined;
     for (auto [product, residual] : {std::pair(add.getLhs(), add.getRhs()),
                                      std::pair(add.getRhs(), add.getLhs())}) {
       auto linear = product.getDefiningOp<LinearOp>();
       if (!linear)
         continue;
       if (linear.getResidual()) {
-        missed(linear, "it has one already");
+        declined.push_back({linear, "it has one already"});
         continue;
       }
       if (!linear->hasOneUse()) {
-        missed(linear, "the product has other uses");
+        declined.push_back({linear, "the product has other uses"});
         continue;
       }
       if (linear->getBlock() != add->getBlock()) {
-        missed(linear, "the addition is in another block");
+        declined.push_back({linear, "the addition is in another block"});
         continue;
       }
       // At the addition both the product's operands and the residual exist.
@@ -65,6 +59,12 @@ struct FuseResidualsPass
       linear.erase();
       return;
     }
+    for (auto [linear, reason] : declined)
+      remark::missed(linear.getLoc(),
+                     remark::RemarkOpts::name("fuse-residuals")
+                         .category(getArgument())
+                         .function(getOperation().getSymName()))
+          << ("residual not added in the product: " + reason).str();
   }
 };
 

@@ -161,12 +161,17 @@ PositionClass PositionAnalysis::classify(Operation *op) {
         if (rotary.getPositions())
           return refuse(op, PositionClass::Unknown,
                         "has positions, expected a stateless model");
+        // A rotary op counts positions along the last dimension but one.
+        bool countsTokens =
+            isRow(rotary.getInput()) &&
+            cast<RankedTensorType>(rotary.getInput().getType()).getRank() ==
+                numTokenDims + 1;
         PositionClass table = getClass(rotary.getTable());
-        if (!isRow(rotary.getInput()) ||
-            (table != PositionClass::PositionTable &&
-             table != PositionClass::Uniform))
+        if (!countsTokens || (table != PositionClass::PositionTable &&
+                              table != PositionClass::Uniform))
           return refuse(op, PositionClass::Unknown,
-                        "expected rows of tokens and a position table");
+                        "expected rows [batch, seq, channels] of tokens and a "
+                        "position table");
         return PositionClass::TokenWise;
       })
       .Case([&](AttentionOp attention) {

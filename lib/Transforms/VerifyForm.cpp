@@ -13,7 +13,9 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -59,10 +61,11 @@ LogicalResult verifyGraph(func::FuncOp function) {
         "uses a state, but the graph form is stateless");
   if (function.isExternal())
     return function.emitOpError("has no body");
-  WalkResult result = function.getBody().walk([](Operation *op) {
-    return failed(verifyGraphOp(op)) ? WalkResult::interrupt()
-                                     : WalkResult::advance();
-  });
+  WalkResult result =
+      function.getBody().walk<WalkOrder::PreOrder>([](Operation *op) {
+        return failed(verifyGraphOp(op)) ? WalkResult::interrupt()
+                                         : WalkResult::advance();
+      });
   return failure(result.wasInterrupted());
 }
 
@@ -77,25 +80,38 @@ public:
   LogicalResult verify() {
     if (failed(verifySignature()))
       return failure();
-    WalkResult result = step.getBody().walk([&](Operation *op) {
-      return failed(verifyOp(op)) ? WalkResult::interrupt()
-                                  : WalkResult::advance();
-    });
-    return failure(result.wasInterrupted());
+    WalkResult result =
+        step.getBody().walk<WalkOrder::PreOrder>([&](Operation *op) {
+          return failed(verifyOp(op)) ? WalkResult::interrupt()
+                                      : WalkResult::advance();
+        });
+    if (result.wasInterrupted())
+      return failure();
+    if (static_cast<int64_t>(usedLayers.size()) != getCacheType().getLayers())
+      return step.emitOpError()
+             << "has a cache of " << getCacheType().getLayers()
+             << " layers, of which its attentions use " << usedLayers.size();
+    return success();
   }
 
 private:
   LogicalResult verifySignature();
   LogicalResult verifyOp(Operation *op);
   LogicalResult verifyAttention(AttentionOp attention);
+  LogicalResult verifyLayer(AttentionOp attention);
+  /// `value` in the iteration `loopIndex` of the loop around it.
+  std::optional<int64_t> evaluate(Value value, int64_t loopIndex);
   LogicalResult verifyLoop(scf::ForOp loop);
 
   Value getPositions() { return step.getArgument(1); }
   Value getCache() { return step.getArgument(3); }
+  StateType getCacheType() { return cast<StateType>(getCache().getType()); }
   StringRef getFormName() { return fused ? "fused form" : "step form"; }
 
   func::FuncOp step;
   bool fused;
+  llvm::SmallDenseSet<int64_t>
+      usedLayers; ///< Of the cache, by the attentions so far.
 };
 
 LogicalResult StepVerifier::verifySignature() {
@@ -144,20 +160,54 @@ LogicalResult StepVerifier::verifySignature() {
   return success();
 }
 
+std::optional<int64_t> StepVerifier::evaluate(Value value, int64_t loopIndex) {
+  APInt constant;
+  if (matchPattern(value, m_ConstantInt(&constant)))
+    return constant.getSExtValue();
+  if (isa<BlockArgument>(value) && fused) {
+    auto loop = dyn_cast<scf::ForOp>(value.getParentBlock()->getParentOp());
+    if (loop && value == loop.getInductionVar())
+      return loopIndex;
+  }
+  Operation *op = value.getDefiningOp();
+  if (!fused || !isa_and_nonnull<arith::AddIOp, arith::MulIOp>(op))
+    return std::nullopt;
+  std::optional<int64_t> lhs = evaluate(op->getOperand(0), loopIndex);
+  std::optional<int64_t> rhs = evaluate(op->getOperand(1), loopIndex);
+  if (!lhs || !rhs)
+    return std::nullopt;
+  return isa<arith::AddIOp>(op) ? *lhs + *rhs : *lhs * *rhs;
+}
+
+LogicalResult StepVerifier::verifyLayer(AttentionOp attention) {
+  int64_t iterations = 1;
+  if (auto loop = dyn_cast<scf::ForOp>(attention->getParentOp()))
+    iterations = getConstantIntValue(loop.getUpperBound()).value_or(1);
+  for (int64_t i = 0; i < iterations; ++i) {
+    std::optional<int64_t> layer = evaluate(attention.getLayer(), i);
+    if (!layer)
+      return attention.emitOpError()
+             << "expected a layer that is a constant"
+             << (fused ? " or affine in the index of the loop around it" : "");
+    if (*layer < 0 || *layer >= getCacheType().getLayers())
+      return attention.emitOpError()
+             << "uses layer " << *layer << " of a cache of "
+             << getCacheType().getLayers();
+    if (!usedLayers.insert(*layer).second)
+      return attention.emitOpError()
+             << "uses layer " << *layer << ", as another attention does";
+  }
+  return success();
+}
+
 LogicalResult StepVerifier::verifyAttention(AttentionOp attention) {
   if (attention.getCache() != getCache() ||
       attention.getPositions() != getPositions())
     return attention.emitOpError(
         "expected the cache and the positions of the step program");
-  auto cache = cast<StateType>(getCache().getType());
-  APInt layer;
-  if (matchPattern(attention.getLayer(), m_ConstantInt(&layer))) {
-    if (layer.isNegative() || layer.getSExtValue() >= cache.getLayers())
-      return attention.emitOpError() << "uses layer " << layer.getSExtValue()
-                                     << " of a cache of " << cache.getLayers();
-  } else if (!fused) {
-    return attention.emitOpError("expected a constant layer");
-  }
+  StateType cache = getCacheType();
+  if (failed(verifyLayer(attention)))
+    return failure();
   if (cache.getElementType().isF32())
     return success();
   for (Value operand : {attention.getKey(), attention.getValue()}) {
@@ -174,11 +224,13 @@ LogicalResult StepVerifier::verifyAttention(AttentionOp attention) {
 LogicalResult StepVerifier::verifyLoop(scf::ForOp loop) {
   if (!fused)
     return loop.emitOpError("is not part of the step form");
-  APInt lower, upper, step;
+  if (loop->getParentOp() != step)
+    return loop.emitOpError("expected a loop over layers that is in no other");
+  APInt lower, upper, stride;
   if (!matchPattern(loop.getLowerBound(), m_ConstantInt(&lower)) ||
       !matchPattern(loop.getUpperBound(), m_ConstantInt(&upper)) ||
-      !matchPattern(loop.getStep(), m_ConstantInt(&step)) || !lower.isZero() ||
-      !step.isOne() || !upper.isStrictlyPositive())
+      !matchPattern(loop.getStep(), m_ConstantInt(&stride)) ||
+      !lower.isZero() || !stride.isOne() || !upper.isStrictlyPositive())
     return loop.emitOpError("expected constant bounds from 0 in steps of 1");
   for (auto parameter : loop.getOps<ParameterOp>())
     if (parameter.getLayer() &&

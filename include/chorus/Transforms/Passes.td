@@ -63,11 +63,11 @@ def DeriveStepPass : Pass<"chorus-derive-step", "::mlir::ModuleOp"> {
 
     - [batch, seq, ..] becomes [T, ..];
     - `rotary` reads the positions, `attention` its layer of the cache;
-    - rows are selected above the final token-wise chain of ops (final norm and
-      vocabulary product), and each row's `log_sum_exp` is a second result.
+    - of the logits the wanted rows are selected, and each row's `log_sum_exp`
+      is a second result.
 
     A module whose `@main` is not a language model is left alone. Remarks:
-    `-remarks-filter-analysis=chorus-derive-step` prints the class of each value.
+    `-remarks-filter-analyse=chorus-derive-step` prints the class of each value.
   }];
   let options = [CacheTypeOption<"cacheType", "cache-type">];
   let dependentDialects = ["::chorus::transformer::TransformerDialect",
@@ -128,6 +128,29 @@ def RollLayersPass : Pass<"chorus-roll-layers", "::mlir::func::FuncOp"> {
   }];
   let dependentDialects = ["::chorus::transformer::TransformerDialect",
                            "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
+}
+
+def HoistRowSelectionPass : Pass<"chorus-hoist-row-selection", "::mlir::func::FuncOp"> {
+  let summary = "Compute the vocabulary product of the wanted rows only";
+  let description = [{
+    Moves `transformer.select_rows` above the chain of token-wise ops before it
+    (vocabulary product, final norm), as long as an op reads one value with rows
+    and nobody else reads what it makes. A loop over layers ends the chain, so
+    this runs after layers are rolled: all of them then stay equal.
+
+    ```mlir
+    %y = transformer.rms_norm %x, %n epsilon = 1.0e-05 : tensor<?x64xf32>, tensor<64xf32>
+    %l = transformer.linear %y, %w : (tensor<?x64xf32>, tensor<96x64xf16>) -> tensor<?x96xf32>
+    %s = transformer.select_rows %l, %rows : tensor<?x96xf32>, tensor<?xi32> -> tensor<?x96xf32>
+    ```
+    becomes
+    ```mlir
+    %s = transformer.select_rows %x, %rows : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
+    %y = transformer.rms_norm %s, %n epsilon = 1.0e-05 : tensor<?x64xf32>, tensor<64xf32>
+    %l = transformer.linear %y, %w : (tensor<?x64xf32>, tensor<96x64xf16>) -> tensor<?x96xf32>
+    ```
+  }];
+  let dependentDialects = ["::chorus::transformer::TransformerDialect"];
 }
 
 //===----------------------------------------------------------------------===//

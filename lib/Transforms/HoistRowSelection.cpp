@@ -1,0 +1,75 @@
+//===- HoistRowSelection.cpp - The vocabulary product of wanted rows ------===//
+//
+// Prefill wants the logits of one row in hundreds; the vocabulary product is a
+// quarter of a small model. A row of the result is the same sequence of
+// operations wherever the rows are selected.
+//
+//===----------------------------------------------------------------------===//
+
+#include "chorus/Dialect/Transformer/TransformerOps.h"
+#include "chorus/Transforms/LanguageModel.h"
+#include "chorus/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace chorus::transformer;
+
+namespace chorus {
+#define GEN_PASS_DEF_HOISTROWSELECTIONPASS
+#include "chorus/Transforms/Passes.h.inc"
+} // namespace chorus
+
+namespace {
+
+/// The one operand with rows of a token-wise op, null if there are several or
+/// the op is another.
+Value getOnlyRows(Operation *op) {
+  if (!isa<RMSNormOp, QuantizeActivationsOp, LinearOp, GLUOp>(op) &&
+      !OpTrait::hasElementwiseMappableTraits(op))
+    return {};
+  Value rows;
+  for (Value operand : op->getOperands()) {
+    auto type = dyn_cast<RankedTensorType>(operand.getType());
+    if (!type || type.hasStaticShape() || operand == rows)
+      continue;
+    if (rows)
+      return {};
+    rows = operand;
+  }
+  return rows;
+}
+
+void hoist(SelectRowsOp select) {
+  Value selected;
+  Operation *reader = nullptr;
+  for (Value value = select.getInput(); llvm::all_equal(value.getUsers());) {
+    Operation *op = value.getDefiningOp();
+    Value rows = op ? getOnlyRows(op) : Value();
+    if (!rows)
+      break;
+    value = rows;
+    // Rows that are rounded to int8 are selected before.
+    auto type = cast<RankedTensorType>(rows.getType());
+    if (type.getRank() == 2 && type.getElementType().isF32()) {
+      selected = rows;
+      reader = op;
+    }
+  }
+  if (!reader)
+    return;
+  OpBuilder builder(reader);
+  Value rows = SelectRowsOp::create(builder, select.getLoc(), selected,
+                                    select.getRows());
+  reader->replaceUsesOfWith(selected, rows);
+  select.replaceAllUsesWith(select.getInput());
+  select.erase();
+}
+
+struct HoistRowSelectionPass
+    : chorus::impl::HoistRowSelectionPassBase<HoistRowSelectionPass> {
+  void runOnOperation() override {
+    if (chorus::isStepFunction(getOperation()))
+      getOperation().walk([](SelectRowsOp select) { hoist(select); });
+  }
+};
+
+} // namespace
