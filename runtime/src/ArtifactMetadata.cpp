@@ -19,7 +19,7 @@ constexpr unsigned maxDepth = 16;
 /// A vector of names is walked once for each table that points to it, so tables
 /// times bytes bounds the verifier's work.
 constexpr uint64_t maxTables = 16384;
-constexpr uint64_t maxTablesTimesBytes = uint64_t(1) << 28;
+constexpr uint64_t maxTablesTimesBytes = uint64_t(1) << 27;
 constexpr uint32_t maxRank = 16;
 constexpr uint32_t maxSymbols = 64;
 constexpr uint32_t maxTermSymbols = 4;
@@ -225,6 +225,9 @@ Status Decoder::tensor(const fb::Tensor *in, const std::string &path,
   CHORUS_RETURN_IF_ERROR(dtype(in->dtype(), path + ".dtype", out.dtype));
   if (!in->dims())
     return Status();
+  // The verifier checks where the vector's length lies, not its structs.
+  if (reinterpret_cast<uintptr_t>(in->dims()->Data()) % alignof(fb::Dim))
+    return error("A04", path + ".dims", "unaligned");
   if (in->dims()->size() > maxRank)
     return error("A07", path + ".dims",
                  "rank " + std::to_string(in->dims()->size()) + ", at most " +

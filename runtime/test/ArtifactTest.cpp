@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <ctime>
 #include <fcntl.h>
 #include <map>
 #include <random>
@@ -222,6 +223,46 @@ TEST(Artifact, A04_MalformedMetadata) {
     std::memcpy(bytes.data() + root, &distance, 4);
     refuse(bytes, "vtable out of place");
   }
+  // A list of structs at an address that is no multiple of 8, found by the
+  // mutations below.
+  {
+    flatbuffers::FlatBufferBuilder builder;
+    const artifact::Dim dim(1, 0);
+    auto name = builder.CreateString("x"); // Stands behind the list.
+    auto dims = builder.CreateVectorOfStructs(&dim, 1);
+    auto tensor =
+        artifact::CreateTensor(builder, name, artifact::DType::F32, dims);
+    std::vector<flatbuffers::Offset<artifact::Tensor>> inputs = {tensor};
+    std::vector<flatbuffers::Offset<artifact::Entry>> entries = {
+        artifact::CreateEntryDirect(builder, "e", artifact::EntryKind::Plain,
+                                    "f", nullptr, &inputs)};
+    std::vector<flatbuffers::Offset<artifact::Model>> models = {
+        artifact::CreateModelDirect(builder, "m", &entries)};
+    artifact::FinishArtifactBuffer(
+        builder, artifact::CreateArtifactDirect(builder, "", 1, nullptr, "",
+                                                nullptr, nullptr, &models));
+    Bytes bytes(builder.GetBufferPointer(),
+                builder.GetBufferPointer() + builder.GetSize());
+    // Moves the tensor's offset to its list by 4: the length is then the low
+    // half of the first dimension, 1 as before.
+    const artifact::Tensor *found = artifact::GetArtifact(bytes.data())
+                                        ->models()
+                                        ->Get(0)
+                                        ->entries()
+                                        ->Get(0)
+                                        ->inputs()
+                                        ->Get(0);
+    auto *offset = reinterpret_cast<uint8_t *>(
+        const_cast<void *>(static_cast<const void *>(found)));
+    offset += reinterpret_cast<const flatbuffers::Table *>(found)
+                  ->GetOptionalFieldOffset(artifact::Tensor::VT_DIMS);
+    uint32_t distance;
+    std::memcpy(&distance, offset, sizeof distance);
+    distance += 4;
+    std::memcpy(offset, &distance, sizeof distance);
+    expectRefused(withMetadataBytes(fixtureBytes(), bytes), "A04",
+                  "inputs[0].dims: unaligned");
+  }
   // A string that no zero ends.
   Bytes endless = good;
   const char text[] = "test-profile";
@@ -263,9 +304,10 @@ TEST(Artifact, A04_SharedVectorsTakeBoundedTime) {
                                               nullptr, nullptr, &models));
   Bytes bytes(builder.GetBufferPointer(),
               builder.GetBufferPointer() + builder.GetSize());
-  auto start = std::chrono::steady_clock::now();
-  expectRefused(withMetadataBytes(fixtureBytes(), bytes), "A04", "metadata");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+  Bytes file = withMetadataBytes(fixtureBytes(), bytes);
+  std::clock_t start = std::clock(); // Of this process: others may be busy.
+  expectRefused(file, "A04", "metadata");
+  EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC);
 }
 
 TEST(Artifact, A04_AbsentFields) {

@@ -23,10 +23,17 @@ rt::Status verifyContents(const rt::Artifact &artifact) {
   for (const rt::ModelInfo &model : artifact.models()) {
     if (!model.tokenizerSegment)
       continue;
-    auto tokenizer =
-        rt::Tokenizer::create(artifact.segmentBytes(*model.tokenizerSegment));
-    if (!tokenizer.ok())
-      return tokenizer.status();
+    uint32_t segment = *model.tokenizerSegment;
+    auto tokenizer = rt::Tokenizer::create(artifact.segmentBytes(segment));
+    if (tokenizer.ok())
+      continue;
+    const rt::Status &status = tokenizer.status();
+    std::string place = rt::escapeForMessage(artifact.path(), 200) +
+                        ": segments[" + std::to_string(segment) + "]";
+    if (!status.place().empty())
+      place += ": " + status.place();
+    return rt::Status::error(status.exitCode(), status.code(), place,
+                             status.message());
   }
   return rt::Status();
 }
