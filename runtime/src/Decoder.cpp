@@ -35,8 +35,7 @@ Status PagedDecoder::step(const std::vector<SequenceRows> &batch, float *logits,
     CHORUS_RETURN_IF_ERROR(sequence.cache()->prepare(part.rows, copies));
     for (int64_t i = 0; i < part.rows; ++i) {
       if (i >= part.rows - part.outputs)
-        tables.outputRows.push_back(
-            static_cast<int32_t>(tables.tokens.size()));
+        tables.outputRows.push_back(static_cast<int32_t>(tables.tokens.size()));
       tables.tokens.push_back(
           sequence.tokens()[static_cast<size_t>(first + i)]);
       tables.positions.push_back(static_cast<int32_t>(first + i));
@@ -48,15 +47,14 @@ Status PagedDecoder::step(const std::vector<SequenceRows> &batch, float *logits,
                          static_cast<int64_t>(tables.outputRows.size()))));
   // A page that several sequences copy is a page that none of them writes in
   // this step, save its last holder, which writes after the copies are made.
-  threads.forEachRange(static_cast<int64_t>(copies.size()),
-                       [&](int64_t begin, int64_t end) {
-                         for (int64_t i = begin; i < end; ++i) {
-                           PageCopy copy = copies[static_cast<size_t>(i)];
-                           std::memcpy(pool.pageData(copy.to),
-                                       pool.pageData(copy.from),
-                                       pool.pageBytes());
-                         }
-                       });
+  threads.forEachRange(
+      static_cast<int64_t>(copies.size()), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          PageCopy copy = copies[static_cast<size_t>(i)];
+          std::memcpy(pool.pageData(copy.to), pool.pageData(copy.from),
+                      pool.pageBytes());
+        }
+      });
   {
     FloatControlScope floatControl;
     CHORUS_RETURN_IF_ERROR(program.run(tables, pool.data(), arena.data(),
@@ -92,13 +90,11 @@ Status RecomputingDecoder::step(const std::vector<SequenceRows> &batch,
       tokens.assign(sequence.tokens().begin(),
                     sequence.tokens().begin() + length);
       CHORUS_RETURN_IF_ERROR(arena.reserve(program.arenaBytes(length)));
-      CHORUS_RETURN_IF_ERROR(
-          allLogits.reserve(count * vocab * sizeof(float)));
+      CHORUS_RETURN_IF_ERROR(allLogits.reserve(count * vocab * sizeof(float)));
       allLogSumExp.resize(count);
       {
         FloatControlScope floatControl;
-        CHORUS_RETURN_IF_ERROR(program.run(tokens, arena.data(),
-                                           *threads.api(),
+        CHORUS_RETURN_IF_ERROR(program.run(tokens, arena.data(), *threads.api(),
                                            allLogits.as<float>(),
                                            allLogSumExp.data()));
       }

@@ -97,13 +97,12 @@ Status Engine::build(const EngineOptions &options) {
     decoder = std::make_unique<RecomputingDecoder>(*sequenceProgram, *pool);
   }
   if (decoder->vocabSize() < 1 || decoder->vocabSize() > Sampler::maxVocab)
-    return unsupported(escapeForMessage(loaded->artifact().path()) +
-                           ": models[0].vocab_size",
-                       std::to_string(decoder->vocabSize()) +
-                           ", supported is 1 to " +
-                           std::to_string(Sampler::maxVocab));
-  sampler = std::make_unique<Sampler>(decoder->vocabSize(),
-                                      loaded->samplingMasses());
+    return unsupported(
+        escapeForMessage(loaded->artifact().path()) + ": models[0].vocab_size",
+        std::to_string(decoder->vocabSize()) + ", supported is 1 to " +
+            std::to_string(Sampler::maxVocab));
+  sampler =
+      std::make_unique<Sampler>(decoder->vocabSize(), loaded->samplingMasses());
   SchedulerOptions schedulerOptions;
   schedulerOptions.maxBatch = options.maxBatch;
   schedulerOptions.prefillChunk = options.prefillChunk;
@@ -116,9 +115,8 @@ Status Engine::build(const EngineOptions &options) {
       StatusOr<std::string_view> bytes = tokenizer->tokenBytes(id);
       return bytes.ok() ? *bytes : std::string_view();
     };
-  scheduler =
-      std::make_unique<Scheduler>(*decoder, *sampler, *pool,
-                                  std::move(tokenBytes), schedulerOptions);
+  scheduler = std::make_unique<Scheduler>(
+      *decoder, *sampler, *pool, std::move(tokenBytes), schedulerOptions);
   return Status();
 }
 
@@ -155,9 +153,9 @@ static uint64_t allowedMemory(const EngineOptions &options) {
   if (options.maxMemory != 0)
     return options.maxMemory;
   long pages = sysconf(_SC_PHYS_PAGES), pageSize = sysconf(_SC_PAGESIZE);
-  return pages > 0 && pageSize > 0 ? static_cast<uint64_t>(pages) *
-                                         static_cast<uint64_t>(pageSize)
-                                   : UINT64_MAX;
+  return pages > 0 && pageSize > 0
+             ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(pageSize)
+             : UINT64_MAX;
 }
 
 StatusOr<Generation> Engine::generate(const Request &request,
@@ -171,10 +169,11 @@ StatusOr<Generation> Engine::generate(const Request &request,
   CHORUS_RETURN_IF_ERROR(scheduler->check(request));
   uint64_t needed = memoryNeeded(request), allowed = allowedMemory(limits);
   if (needed > allowed)
-    return limitError("N10", "max-memory",
-                      "the run needs " + std::to_string(needed) +
-                          " bytes, allowed are " + std::to_string(allowed) +
-                          "; fewer max-tokens or a smaller max-batch need less");
+    return limitError(
+        "N10", "max-memory",
+        "the run needs " + std::to_string(needed) + " bytes, allowed are " +
+            std::to_string(allowed) +
+            "; fewer max-tokens or a smaller max-batch need less");
   StatusOr<int64_t> number = scheduler->submit(request, count);
   CHORUS_RETURN_IF_ERROR(number.status());
   while (!scheduler->idle()) {
@@ -219,9 +218,9 @@ Status Engine::distributions(
   if (sequenceProgram)
     chunk = length;
   ScratchBuffer logits;
-  CHORUS_RETURN_IF_ERROR(
-      logits.reserve(static_cast<uint64_t>(chunk) *
-                     static_cast<uint64_t>(vocab) * sizeof(float)));
+  CHORUS_RETURN_IF_ERROR(logits.reserve(static_cast<uint64_t>(chunk) *
+                                        static_cast<uint64_t>(vocab) *
+                                        sizeof(float)));
   std::vector<float> logSumExp(static_cast<size_t>(chunk));
   std::vector<TokenDistribution> results(static_cast<size_t>(chunk));
   Sequence sequence = decoder->newSequence();
@@ -232,8 +231,7 @@ Status Engine::distributions(
     int64_t first = sequence.computed();
     int64_t rows = std::min(chunk, length - first);
     CHORUS_RETURN_IF_ERROR(decoder->step({{&sequence, rows, rows}},
-                                         logits.as<float>(),
-                                         logSumExp.data()));
+                                         logits.as<float>(), logSumExp.data()));
     for (int64_t i = 0; i < rows; ++i)
       if (!std::isfinite(logSumExp[static_cast<size_t>(i)]))
         return Status::error(ExitCode::SomeRecordsFailed, "N01", "logits",

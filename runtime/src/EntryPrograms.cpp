@@ -1,4 +1,4 @@
-//===- EntryPrograms.cpp - An artifact's entries as decoders call them ----===//
+//===- EntryPrograms.cpp - Entries as decoders call them ------------------===//
 
 #include "chorus_rt/EntryPrograms.h"
 
@@ -11,7 +11,8 @@ namespace chorus::rt {
 /// so that reserving it is refused.
 static uint64_t arenaBytesOr(const Program::Entry &entry,
                              const std::vector<int64_t> &symbols) {
-  StatusOr<uint64_t> bytes = chorus::rt::arenaBytes(*entry.info, symbols.data());
+  StatusOr<uint64_t> bytes =
+      chorus::rt::arenaBytes(*entry.info, symbols.data());
   return bytes.ok() ? *bytes : std::numeric_limits<uint64_t>::max();
 }
 
@@ -45,8 +46,9 @@ Status StepEntryProgram::run(const StepTables &tables, uint8_t *pool,
                           tables.outputRows.data()};
   void *outputs[] = {logits, logSumExp};
   chorus_paged_state state{sizeof state, pool, tables.rowPages.data()};
-  chorus_entry_args args{sizeof args, program->weights(), arena,  symbols,
-                         inputs,      outputs,            &state, &api};
+  chorus_entry_args args{
+      sizeof args, program->weights(), arena, symbols, inputs, outputs, &state,
+      &api};
   entry.function(&args);
   return Status();
 }
@@ -101,8 +103,9 @@ Status PlainEntryProgram::run(const std::vector<int32_t> &tokens,
   const int64_t symbols[] = {static_cast<int64_t>(tokens.size())};
   const void *inputs[] = {tokens.data()};
   void *outputs[] = {logits, logSumExp};
-  chorus_entry_args args{sizeof args, program->weights(), arena,   symbols,
-                         inputs,      outputs,            nullptr, &api};
+  chorus_entry_args args{
+      sizeof args, program->weights(), arena, symbols, inputs, outputs, nullptr,
+      &api};
   entry.function(&args);
   return Status();
 }

@@ -22,8 +22,8 @@ static Status outOfMemory(uint64_t bytes) {
 StatusOr<std::unique_ptr<KVPool>> KVPool::create(uint64_t pageBytes,
                                                  int64_t capacity) try {
   assert(pageBytes % CHORUS_BUFFER_ALIGNMENT == 0);
-  capacity = std::clamp<int64_t>(capacity, 1,
-                                 std::numeric_limits<PageId>::max());
+  capacity =
+      std::clamp<int64_t>(capacity, 1, std::numeric_limits<PageId>::max());
   uint64_t bytes;
   if (__builtin_mul_overflow(pageBytes, static_cast<uint64_t>(capacity),
                              &bytes) ||
@@ -55,9 +55,8 @@ KVPool::~KVPool() {
 Status KVPool::commit(uint64_t bytes) {
   if (bytes <= committedBytes)
     return Status();
-  uint64_t target =
-      std::min((bytes + commitStep - 1) / commitStep * commitStep,
-               reservedBytes);
+  uint64_t target = std::min((bytes + commitStep - 1) / commitStep * commitStep,
+                             reservedBytes);
   if (mprotect(base + committedBytes, target - committedBytes,
                PROT_READ | PROT_WRITE) != 0)
     return outOfMemory(target - committedBytes);

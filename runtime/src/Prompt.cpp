@@ -75,10 +75,10 @@ static Status checkMessages(const Json &messages, const std::string &place) {
       return refused("T01", at + ".role", "needed is a string");
     auto content = message.find("content");
     bool calls = message.contains("tool_calls");
-    if (content == message.end() ? !calls
-                                 : !content->is_string() &&
-                                       !content->is_array() &&
-                                       !(content->is_null() && calls))
+    if (content == message.end()
+            ? !calls
+            : !content->is_string() && !content->is_array() &&
+                  !(content->is_null() && calls))
       return refused("T01", at + ".content",
                      "needed is a string or an array of parts");
   }
@@ -101,9 +101,8 @@ StatusOr<Json> parseMessages(std::string_view json,
     messages = Json::parse(json);
   } catch (const Json::parse_error &error) {
     // The text is UTF-8, so that a surrogate can only be an escape.
-    bool surrogate =
-        std::string_view(error.what()).find("surrogate") !=
-        std::string_view::npos;
+    bool surrogate = std::string_view(error.what()).find("surrogate") !=
+                     std::string_view::npos;
     return refused(surrogate ? "T09" : "T01",
                    place + " @" + std::to_string(error.byte),
                    surrogate ? "lone surrogate" : "not JSON");

@@ -133,8 +133,8 @@ std::string recordLine(const RecordContext &context, const Candidate &candidate,
     appendKey(out, "text");
     out += "null";
   }
-  double mean = candidate.logprobs.empty() ? std::nan("")
-                                           : candidate.meanLogprob();
+  double mean =
+      candidate.logprobs.empty() ? std::nan("") : candidate.meanLogprob();
   appendField(out, "mean_logprob", mean);
   appendText(out, "finish_reason", finishReasonName(candidate.finishReason));
   if (candidate.finishReason == FinishReason::Error) {

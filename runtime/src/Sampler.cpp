@@ -99,9 +99,9 @@ static void exactProduct(double fraction, uint64_t value, MassSum &numerator,
   assert(fraction > 0 && fraction < 1);
   int exponent;
   double mantissa = std::frexp(fraction, &exponent); // [0.5, 1)
-  numerator = static_cast<MassSum>(
-                  static_cast<uint64_t>(std::ldexp(mantissa, 53))) *
-              value;
+  numerator =
+      static_cast<MassSum>(static_cast<uint64_t>(std::ldexp(mantissa, 53))) *
+      value;
   shift = 53 - exponent;
 }
 
@@ -194,8 +194,8 @@ struct Sampler::Scratch {
       : groupMaxima(static_cast<size_t>(numGroups(vocab))),
         groupMasses(groupMaxima.size()),
         block(static_cast<size_t>(std::max(blockColumns, groupColumns))),
-        blockSums(static_cast<size_t>((vocab + blockColumns - 1) /
-                                      blockColumns)) {}
+        blockSums(
+            static_cast<size_t>((vocab + blockColumns - 1) / blockColumns)) {}
 
   std::vector<float> groupMaxima;
   std::vector<uint64_t> groupMasses;
@@ -469,17 +469,15 @@ Status Sampler::select(Scratch &scratch, const SamplerRow &row,
     findTopP(scratch.masses, scaleDown(parameters.topP, total), scratch.bucket,
              selection.threshold, selection.keptEqual);
   // The largest mass survives all stages before.
-  selection.least =
-      std::max<uint64_t>(1, scaleUp(parameters.minP, largest));
+  selection.least = std::max<uint64_t>(1, scaleUp(parameters.minP, largest));
   return Status();
 }
 
 /// Calls `visit(index)` for the kept items of the lists, in rising id, until it
 /// returns true.
 template <typename Visit>
-static void forEachKept(const std::vector<uint64_t> &masses,
-                        uint64_t threshold, uint64_t keptEqual, uint64_t least,
-                        Visit &&visit) {
+static void forEachKept(const std::vector<uint64_t> &masses, uint64_t threshold,
+                        uint64_t keptEqual, uint64_t least, Visit &&visit) {
   for (size_t i = 0; i < masses.size(); ++i) {
     uint64_t mass = masses[i];
     if (mass <= threshold) {
@@ -558,8 +556,8 @@ SampledToken Sampler::sampleWith(Scratch &scratch,
     if (!token.status.ok())
       return token;
     if (selection.all) {
-      token.id = drawFromAll(scratch, logits, max,
-                             selection.inverseTemperature, row.random24);
+      token.id = drawFromAll(scratch, logits, max, selection.inverseTemperature,
+                             row.random24);
     } else {
       uint64_t total = 0;
       forEachKept(scratch.masses, selection.threshold, selection.keptEqual,
@@ -614,9 +612,8 @@ Status Sampler::remainingMasses(const SamplerRow &row,
   return Status();
 }
 
-void Sampler::likeliest(const float *logits, int64_t vocabSize,
-                        float logSumExp, int64_t count,
-                        std::vector<int32_t> &ids,
+void Sampler::likeliest(const float *logits, int64_t vocabSize, float logSumExp,
+                        int64_t count, std::vector<int32_t> &ids,
                         std::vector<float> &logprobs) {
   count = std::min(count, vocabSize);
   ids.resize(static_cast<size_t>(vocabSize));

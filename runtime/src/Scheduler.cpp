@@ -90,10 +90,9 @@ Status Scheduler::check(const Request &request) const {
                       std::to_string(Request::maxCandidates));
   if (request.firstCandidate < 0 ||
       request.firstCandidate > UINT32_MAX - Request::maxCandidates)
-    return usageError(
-        "candidate is " + std::to_string(request.firstCandidate) +
-        ", allowed is 0 to " +
-        std::to_string(UINT32_MAX - Request::maxCandidates));
+    return usageError("candidate is " + std::to_string(request.firstCandidate) +
+                      ", allowed is 0 to " +
+                      std::to_string(UINT32_MAX - Request::maxCandidates));
   if (request.maxTokens < 1)
     return usageError("max-tokens is " + std::to_string(request.maxTokens) +
                       ", allowed is 1 and up");
@@ -111,8 +110,7 @@ Status Scheduler::check(const Request &request) const {
                         std::to_string(request.prompt[i]) +
                         ", allowed is 0 to " + std::to_string(vocab - 1));
   if (!request.stop.empty() && !tokenBytes)
-    return usageError(
-        "stop strings need a tokenizer, and the model has none");
+    return usageError("stop strings need a tokenizer, and the model has none");
   int64_t pages =
       decoder.pagesToGrow(0, static_cast<int64_t>(request.prompt.size())) +
       pagesOfCandidate(request);
@@ -135,9 +133,9 @@ StatusOr<int64_t> Scheduler::submit(Request request,
   waiting->stop = std::move(*stop);
   waiting->promptTokens = request.prompt;
   std::sort(waiting->promptTokens.begin(), waiting->promptTokens.end());
-  waiting->promptTokens.erase(std::unique(waiting->promptTokens.begin(),
-                                          waiting->promptTokens.end()),
-                              waiting->promptTokens.end());
+  waiting->promptTokens.erase(
+      std::unique(waiting->promptTokens.begin(), waiting->promptTokens.end()),
+      waiting->promptTokens.end());
   waiting->prompt = decoder.newSequence();
   waiting->prompt.append(request.prompt);
   waiting->generation.candidates.resize(
@@ -237,9 +235,9 @@ Status Scheduler::sampleAndAccept(const std::vector<Active *> &candidates,
           row.generated = &candidate.generated;
           if (index < request.sampling.minTokens)
             row.masked = &options.stopIds;
-          row.random24 = uniform24(
-              request.sampling.seed,
-              static_cast<uint32_t>(candidate.result.index), index);
+          row.random24 =
+              uniform24(request.sampling.seed,
+                        static_cast<uint32_t>(candidate.result.index), index);
           tokens[i] = sampler.sample(row);
         }
       });
@@ -272,13 +270,13 @@ Status Scheduler::admitCandidates(Waiting &request) {
   while (request.nextCandidate < request.request.candidates &&
          static_cast<int64_t>(active.size()) < options.maxBatch) {
     // Those of the first one were reserved with the prompt's.
-    int64_t pages = request.nextCandidate == 0
-                        ? 0
-                        : pagesOfCandidate(request.request);
+    int64_t pages =
+        request.nextCandidate == 0 ? 0 : pagesOfCandidate(request.request);
     if (reservedPages + pages > decoder.pageCapacity())
       break;
-    Candidate &result = request.generation.candidates[static_cast<size_t>(
-        request.nextCandidate)];
+    Candidate &result =
+        request.generation
+            .candidates[static_cast<size_t>(request.nextCandidate)];
     auto candidate = std::make_unique<Active>(request, result);
     ++request.nextCandidate;
     reservedPages += pages;
@@ -344,8 +342,8 @@ Status Scheduler::step() try {
   bool promptEnds = false;
   if (prefilling) {
     Sequence &prompt = prefilling->prompt;
-    int64_t rows = std::min(options.prefillChunk,
-                            prompt.length() - prompt.computed());
+    int64_t rows =
+        std::min(options.prefillChunk, prompt.length() - prompt.computed());
     promptEnds = prompt.computed() + rows == prompt.length();
     batch.push_back({&prompt, rows, promptEnds ? 1 : 0});
   }

@@ -87,8 +87,7 @@ bool StopMatcher::append(std::string_view piece, std::string &visible) {
       break; // Nothing that goes on has started before the match.
     if (state.match < 0)
       continue;
-    size_t length =
-        strings->patterns[static_cast<size_t>(state.match)].size();
+    size_t length = strings->patterns[static_cast<size_t>(state.match)].size();
     if (i + 1 - length < start) {
       start = i + 1 - length;
       firedPattern = state.match;

@@ -14,8 +14,7 @@ namespace {
 constexpr uint64_t pageBytes = 4096 + 64;
 
 std::unique_ptr<KVPool> makePool(int64_t capacity) {
-  StatusOr<std::unique_ptr<KVPool>> pool =
-      KVPool::create(pageBytes, capacity);
+  StatusOr<std::unique_ptr<KVPool>> pool = KVPool::create(pageBytes, capacity);
   EXPECT_TRUE(pool.ok());
   return std::move(*pool);
 }

@@ -5,9 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "chorus_rt/Sampler.h"
 #include "GoldenFile.h"
 #include "chorus_rt/Philox.h"
-#include "chorus_rt/Sampler.h"
 
 #include <gtest/gtest.h>
 
@@ -45,10 +45,9 @@ TEST(Philox, KnownAnswers) {
   auto uniform = file.read<float>("uniform");
   ASSERT_EQ(output.size(), 67u * 4);
   for (size_t i = 0; i < 67; ++i) {
-    PhiloxCounter words = philox4x32(
-        {counter[4 * i], counter[4 * i + 1], counter[4 * i + 2],
-         counter[4 * i + 3]},
-        {key[2 * i], key[2 * i + 1]});
+    PhiloxCounter words = philox4x32({counter[4 * i], counter[4 * i + 1],
+                                      counter[4 * i + 2], counter[4 * i + 3]},
+                                     {key[2 * i], key[2 * i + 1]});
     for (size_t j = 0; j < 4; ++j) {
       EXPECT_EQ(words[j], output[4 * i + j]) << i;
       EXPECT_EQ(static_cast<float>(words[j] >> 8) * 0x1p-24f,
@@ -140,11 +139,11 @@ TEST_P(SamplerGolden, StagesAndDraws) {
         total += static_cast<double>(mass);
       for (size_t i = 0; i < vocab; ++i) {
         double logprob = expected[r * vocab + i];
-        EXPECT_EQ(masses[i] == 0, std::isinf(logprob)) << "row " << r << " "
-                                                       << i;
+        EXPECT_EQ(masses[i] == 0, std::isinf(logprob))
+            << "row " << r << " " << i;
         if (masses[i] != 0)
-          EXPECT_NEAR(std::log(static_cast<double>(masses[i]) / total),
-                      logprob, 2e-4)
+          EXPECT_NEAR(std::log(static_cast<double>(masses[i]) / total), logprob,
+                      2e-4)
               << "row " << r << " token " << i;
       }
     }
@@ -263,12 +262,24 @@ TEST(Sampler, EqualsAFullSort) {
       for (float &logit : logits) {
         float g = normal(random);
         switch (kind) {
-        case 0: logit = 2 * g; break;
-        case 1: logit = g * 0.01f; break;
-        case 2: logit = std::floor(4 * g) / 4; break;
-        case 3: logit = 1.25f; break;
-        case 4: logit = 40 * g; break;
-        default: logit = g > 0.5f ? -inf : 3 * g; break;
+        case 0:
+          logit = 2 * g;
+          break;
+        case 1:
+          logit = g * 0.01f;
+          break;
+        case 2:
+          logit = std::floor(4 * g) / 4;
+          break;
+        case 3:
+          logit = 1.25f;
+          break;
+        case 4:
+          logit = 40 * g;
+          break;
+        default:
+          logit = g > 0.5f ? -inf : 3 * g;
+          break;
         }
       }
       logits[vocab / 2] += 5;
@@ -289,17 +300,16 @@ TEST(Sampler, EqualsAFullSort) {
               row.parameters = &parameters;
               std::vector<uint64_t> masses;
               ASSERT_TRUE(sampler.remainingMasses(row, masses).ok());
-              std::vector<uint64_t> expected =
-                  sortedMasses(logits, parameters);
+              std::vector<uint64_t> expected = sortedMasses(logits, parameters);
               ASSERT_EQ(masses, expected)
                   << "vocab " << vocab << " kind " << kind << " T "
-                  << temperature << " k " << topK << " p " << topP
-                  << " min-p " << minP;
+                  << temperature << " k " << topK << " p " << topP << " min-p "
+                  << minP;
               unsigned __int128 total = 0;
               for (uint64_t mass : expected)
                 total += mass;
-              for (uint32_t u : {0u, 0xFFFFFFu,
-                                 static_cast<uint32_t>(random() >> 40)}) {
+              for (uint32_t u :
+                   {0u, 0xFFFFFFu, static_cast<uint32_t>(random() >> 40)}) {
                 row.random24 = u;
                 uint64_t target = static_cast<uint64_t>((u * total) >> 24);
                 uint64_t running = 0;

@@ -51,7 +51,8 @@ public:
     options.contextLength = setting.context;
     options.stopIds = setting.stopIds;
     for (int32_t id = 0; id < vocab; ++id)
-      texts.push_back(id % 10 == 9 ? "\xC3" : std::string(1, char('a' + id % 26)));
+      texts.push_back(id % 10 == 9 ? "\xC3"
+                                   : std::string(1, char('a' + id % 26)));
     scheduler = std::make_unique<Scheduler>(
         *decoder, sampler, threads,
         [this](int32_t id) -> std::string_view {
@@ -177,8 +178,9 @@ TEST(Scheduler, PromptIsComputedOnceAndPagesAreShared) {
     // partial page over, the others copy it.
     int64_t own = pagesFor(promptLength + 39) - promptLength / 32;
     int64_t partial = promptLength % 32 != 0;
-    EXPECT_EQ(counters.pagesAllocated,
-              static_cast<uint64_t>(pagesFor(promptLength) + 5 * own - partial));
+    EXPECT_EQ(
+        counters.pagesAllocated,
+        static_cast<uint64_t>(pagesFor(promptLength) + 5 * own - partial));
     // One prefill step, then one for each further token.
     EXPECT_EQ(counters.steps, 40u);
     EXPECT_EQ(machine.pool->pagesInUse(), 0);

@@ -13,20 +13,19 @@ using namespace chorus::rt;
 namespace {
 
 /// Visible text and the stop string that fired, empty for none.
-std::pair<std::string, std::string> run(const StopStrings &strings,
-                                        const std::vector<std::string> &chunks) {
+std::pair<std::string, std::string>
+run(const StopStrings &strings, const std::vector<std::string> &chunks) {
   StopMatcher matcher(strings);
   std::string visible;
   for (const std::string &chunk : chunks)
     if (matcher.append(chunk, visible))
-      return {visible,
-              strings.strings()[static_cast<size_t>(matcher.fired())]};
+      return {visible, strings.strings()[static_cast<size_t>(matcher.fired())]};
   matcher.flush(visible);
   return {visible, ""};
 }
 
-std::pair<std::string, std::string> run(std::vector<std::string> strings,
-                                        const std::vector<std::string> &chunks) {
+std::pair<std::string, std::string>
+run(std::vector<std::string> strings, const std::vector<std::string> &chunks) {
   StatusOr<StopStrings> compiled = StopStrings::create(std::move(strings));
   EXPECT_TRUE(compiled.ok());
   return run(*compiled, chunks);
@@ -41,8 +40,8 @@ std::string fromHex(const std::string &hex) {
 
 TEST(StopStrings, HumanEvalGoldens) {
   std::ifstream file(CHORUS_SOURCE_DIR "/test/data/text/humaneval_stops.jsonl");
-  StatusOr<StopStrings> strings = StopStrings::create(
-      {"\nclass", "\ndef", "\n#", "\nif", "\nprint"});
+  StatusOr<StopStrings> strings =
+      StopStrings::create({"\nclass", "\ndef", "\n#", "\nif", "\nprint"});
   ASSERT_TRUE(strings.ok());
   int lines = 0;
   for (std::string line; std::getline(file, line); ++lines) {
@@ -112,10 +111,9 @@ TEST(StopStrings, EqualsFindForAnyBorders) {
 
 TEST(StopStrings, Limits) {
   EXPECT_EQ(StopStrings::create({""}).status().code(), "usage");
-  EXPECT_EQ(StopStrings::create(std::vector<std::string>(10000, "a"))
-                .status()
-                .code(),
-            "usage");
+  EXPECT_EQ(
+      StopStrings::create(std::vector<std::string>(10000, "a")).status().code(),
+      "usage");
   EXPECT_EQ(StopStrings::create({std::string(70000, 'a')}).status().code(),
             "usage");
   EXPECT_TRUE(StopStrings::create({std::string(60000, 'a')}).ok());

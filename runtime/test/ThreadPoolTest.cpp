@@ -63,18 +63,16 @@ TEST(ThreadPool, CountsBeyond32BitsAreCovered) {
   ThreadPool pool(2);
   std::atomic<int64_t> covered{0};
   constexpr int64_t count = (int64_t(1) << 40) + 12345;
-  pool.forEachRange(count, [&](int64_t begin, int64_t end) {
-    covered += end - begin;
-  });
+  pool.forEachRange(
+      count, [&](int64_t begin, int64_t end) { covered += end - begin; });
   EXPECT_EQ(covered.load(), count);
 }
 
 TEST(ThreadPool, CountOneRunsOnTheCaller) {
   ThreadPool pool(3);
   std::thread::id ran;
-  pool.forEachRange(1, [&](int64_t, int64_t) {
-    ran = std::this_thread::get_id();
-  });
+  pool.forEachRange(
+      1, [&](int64_t, int64_t) { ran = std::this_thread::get_id(); });
   EXPECT_EQ(ran, std::this_thread::get_id());
 }
 
@@ -155,9 +153,8 @@ TEST(ThreadPool, N11_RefusedThreadsMeanFewerThreads) {
     setrlimit(RLIMIT_AS, &limit);
     ThreadPool pool(256);
     std::atomic<int64_t> covered{0};
-    pool.forEachRange(1000, [&](int64_t begin, int64_t end) {
-      covered += end - begin;
-    });
+    pool.forEachRange(
+        1000, [&](int64_t begin, int64_t end) { covered += end - begin; });
     _exit(pool.threads() < 256 && covered == 1000 ? 0 : 1);
   }
   int result = 0;

@@ -5,12 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <exception>
 #include <string>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <csignal>
 #include <unistd.h>
 
 using namespace chorus;
@@ -52,8 +52,8 @@ childMain(int output, const std::function<rt::StatusOr<Json>()> &work) {
   _exit(0);
 }
 
-rt::StatusOr<Json> bench::runInChild(
-    const std::function<rt::StatusOr<Json>()> &work) {
+rt::StatusOr<Json>
+bench::runInChild(const std::function<rt::StatusOr<Json>()> &work) {
   auto failed = [](const char *what) {
     return rt::ioError("child", what, std::strerror(errno));
   };
@@ -86,12 +86,11 @@ rt::StatusOr<Json> bench::runInChild(
     ;
   Json message = Json::parse(bytes, nullptr, /*allow_exceptions=*/false);
   if (!message.is_object())
-    return rt::Status::error(
-        rt::ExitCode::Internal, "child", "",
-        WIFSIGNALED(state)
-            ? "the measuring process died of signal " +
-                  std::to_string(WTERMSIG(state))
-            : "the measuring process gave no result");
+    return rt::Status::error(rt::ExitCode::Internal, "child", "",
+                             WIFSIGNALED(state)
+                                 ? "the measuring process died of signal " +
+                                       std::to_string(WTERMSIG(state))
+                                 : "the measuring process gave no result");
   if (auto error = message.find("error"); error != message.end())
     return rt::Status::error(static_cast<rt::ExitCode>(error->at(0).get<int>()),
                              error->at(1), error->at(2), error->at(3));

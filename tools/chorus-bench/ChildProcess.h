@@ -13,8 +13,8 @@ namespace chorus::bench {
 
 /// Runs `work` in a child process and returns what it gave. The caller has no
 /// threads. Internal error (exit 70) if the child dies.
-rt::StatusOr<nlohmann::ordered_json> runInChild(
-    const std::function<rt::StatusOr<nlohmann::ordered_json>()> &work);
+rt::StatusOr<nlohmann::ordered_json>
+runInChild(const std::function<rt::StatusOr<nlohmann::ordered_json>()> &work);
 
 } // namespace chorus::bench
 

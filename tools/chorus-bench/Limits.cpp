@@ -103,8 +103,8 @@ __attribute__((target("avx2"))) uint64_t readAVX2(const uint8_t *data,
 #pragma clang loop unroll(full)
     for (int i = 0; i < 8; ++i)
       acc[i] = _mm256_add_epi64(
-          acc[i], _mm256_load_si256(reinterpret_cast<const __m256i *>(
-                      data + at + 32 * i)));
+          acc[i], _mm256_load_si256(
+                      reinterpret_cast<const __m256i *>(data + at + 32 * i)));
   for (int i = 1; i < 8; ++i)
     acc[0] = _mm256_add_epi64(acc[0], acc[i]);
   return static_cast<uint64_t>(_mm256_extract_epi64(acc[0], 0));
@@ -127,7 +127,8 @@ double measurePeak(rt::ThreadPool &pool, PeakKernel kernel) {
     pool.forEachRange(units, [&](int64_t begin, int64_t end) {
       operations += static_cast<int64_t>(kernel(iterations * (end - begin)));
     });
-    double rate = static_cast<double>(operations) / seconds(start, Clock::now());
+    double rate =
+        static_cast<double>(operations) / seconds(start, Clock::now());
     // The first round warms up.
     if (round > 0)
       best = std::max(best, rate);
@@ -163,7 +164,8 @@ rt::StatusOr<Limits> bench::measureLimits(int threads, uint64_t bufferBytes) {
   Limits limits;
   {
     rt::ScratchBuffer buffer;
-    CHORUS_RETURN_IF_ERROR(buffer.reserve(std::max<uint64_t>(bufferBytes, 65536)));
+    CHORUS_RETURN_IF_ERROR(
+        buffer.reserve(std::max<uint64_t>(bufferBytes, 65536)));
     std::memset(buffer.data(), 1, buffer.size());
     limits.readBytesPerSecond = measureRead(pool, buffer.data(), bufferBytes);
   }

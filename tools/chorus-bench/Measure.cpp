@@ -94,8 +94,8 @@ bench::measure(const Configuration &configuration, tool::Console &console) {
                      std::to_string(r) + " of " +
                      std::to_string(configuration.repeat));
     rt::Request request;
-    request.prompt = makePrompt(P, (*program)->model().vocabSize,
-                                static_cast<uint64_t>(r));
+    request.prompt =
+        makePrompt(P, (*program)->model().vocabSize, static_cast<uint64_t>(r));
     request.candidates = n;
     request.maxTokens = G;
     request.sampling.temperature = 0.8;

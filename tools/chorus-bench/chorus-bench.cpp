@@ -110,8 +110,8 @@ static Json shares(const Configuration &configuration, const ModelWork &work,
   if (work.layerMultiplyAdds > 0 && work.int8) {
     // Of the prompt's rows only the last one has a vocabulary product.
     double prefillSeconds = P / result["prefill_tok_s"].get<double>();
-    share["prefill_int8"] = (layers * P + vocabulary) / prefillSeconds /
-                            limits.int8OpsPerSecond;
+    share["prefill_int8"] =
+        (layers * P + vocabulary) / prefillSeconds / limits.int8OpsPerSecond;
     double decodeRows = n * (G - 1);
     double totalSeconds = n * G / result["total_tok_s"].get<double>();
     share["total_int8"] =
@@ -120,8 +120,8 @@ static Json shares(const Configuration &configuration, const ModelWork &work,
   }
   if (result["decode_tok_s"].is_number()) {
     double stepSeconds = n / result["decode_tok_s"].get<double>();
-    share["decode_read"] = double(work.packedBytes) / stepSeconds /
-                           limits.readBytesPerSecond;
+    share["decode_read"] =
+        double(work.packedBytes) / stepSeconds / limits.readBytesPerSecond;
   }
   return share;
 }
@@ -189,14 +189,14 @@ static void printText(const Json &result) {
     return std::string(text);
   };
   auto range = [&](const char *field) {
-    return number(result[field]) + " (" + number(result["min"][field]) + " to " +
-           number(result["max"][field]) + ")";
+    return number(result[field]) + " (" + number(result["min"][field]) +
+           " to " + number(result["max"][field]) + ")";
   };
-  std::printf(
-      "candidates %lld, threads %lld, prompt %lld, generate %lld\n",
-      result["candidates"].get<long long>(), result["threads"].get<long long>(),
-      result["prompt_tokens"].get<long long>(),
-      result["generate"].get<long long>());
+  std::printf("candidates %lld, threads %lld, prompt %lld, generate %lld\n",
+              result["candidates"].get<long long>(),
+              result["threads"].get<long long>(),
+              result["prompt_tokens"].get<long long>(),
+              result["generate"].get<long long>());
   std::printf("  prefill  %s tokens/s, %s of the int8 peak\n",
               range("prefill_tok_s").c_str(),
               percent(result["share"]["prefill_int8"]).c_str());
@@ -276,7 +276,6 @@ int main(int argc, char **argv) {
       "  chorus-bench m.chorus --candidates 1,8,32,100 --threads 1,2 --json\n"
       "  chorus-bench m.chorus --prompt-tokens 512 --generate 1";
   return tool::runTool(
-      argc, argv, description,
-      [&](CLI::App &app) { addOptions(app, options); },
+      argc, argv, description, [&](CLI::App &app) { addOptions(app, options); },
       [&](tool::Console &console) { return runBench(options, console); });
 }

@@ -18,7 +18,7 @@ static void onSignal(int signal) {
 }
 
 void run::catchSignals() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = onSignal;
   sigemptyset(&action.sa_mask);
   for (int signal : {SIGINT, SIGTERM, SIGHUP})

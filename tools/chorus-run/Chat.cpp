@@ -49,8 +49,7 @@ rt::Status run::chat(rt::Engine &engine, const Options &options) {
       return printer.onToken(event);
     };
     hooks.shouldCancel = cancelRequested;
-    rt::StatusOr<rt::Generation> generation =
-        engine.generate(*request, hooks);
+    rt::StatusOr<rt::Generation> generation = engine.generate(*request, hooks);
     CHORUS_RETURN_IF_ERROR(generation.status());
     CHORUS_RETURN_IF_ERROR(cancellationStatus());
     const rt::Candidate &answer = generation->candidates.front();

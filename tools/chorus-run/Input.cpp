@@ -142,8 +142,7 @@ rt::StatusOr<rt::Prompt> run::makePrompt(const Options &options,
   }
   // A chat's render would find it too, but not say where in the prompt.
   if (size_t at = rt::findInvalidUtf8(text); at != std::string::npos)
-    return rt::refused("T09", "prompt @" + std::to_string(at),
-                       "invalid UTF-8");
+    return rt::refused("T09", "prompt @" + std::to_string(at), "invalid UTF-8");
   if (!options.chat && !options.messages)
     return rt::promptFromText(*tokenizer, std::move(text),
                               options.parseSpecial);
@@ -204,8 +203,7 @@ rt::Status run::tokenizeFile(const Options &options,
       continue;
     rt::StatusOr<std::string> text = textOfLine(line, place);
     CHORUS_RETURN_IF_ERROR(text.status());
-    CHORUS_RETURN_IF_ERROR(
-        tokenizer.encode(*text, options.parseSpecial, ids));
+    CHORUS_RETURN_IF_ERROR(tokenizer.encode(*text, options.parseSpecial, ids));
     std::string out = options.json ? rt::idsLine(ids) : joinIds(ids);
     CHORUS_RETURN_IF_ERROR(print(out + "\n"));
   }

@@ -5,10 +5,8 @@
 #include "support/ToolMain.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cmath>
-#include <cstdlib>
+#include <limits>
 
 using namespace chorus;
 using namespace chorus::run;
@@ -17,6 +15,23 @@ using namespace chorus::run;
 static std::string temperatureRange() {
   return "0 or " + CLI::detail::to_string(rt::minTemperature) + " to " +
          CLI::detail::to_string(rt::maxTemperature);
+}
+
+/// Check that a text is a whole number that a T holds: CLI11 takes the nearest
+/// one where it does not.
+template <typename T> static CLI::Validator wholeNumber() {
+  return CLI::Validator(
+      [](std::string &text) -> std::string {
+        T value;
+        const char *end = text.data() + text.size();
+        auto [at, error] = std::from_chars(text.data(), end, value);
+        if (error == std::errc() && at == end)
+          return "";
+        return "'" + rt::escapeForMessage(text) + "' is no whole number from " +
+               std::to_string(std::numeric_limits<T>::min()) + " to " +
+               std::to_string(std::numeric_limits<T>::max());
+      },
+      "");
 }
 
 static void addPromptOptions(CLI::App &app, Options &options) {
@@ -53,28 +68,30 @@ static void addPromptOptions(CLI::App &app, Options &options) {
 
 static void addSamplingOptions(CLI::App &app, Options &options) {
   const char *group = "Sampling";
-  app.add_option("-n", options.n, "Candidates, 1 to 65536")->group(group);
+  app.add_option("-n", options.n, "Candidates, 1 to 65536")
+      ->check(wholeNumber<int64_t>())
+      ->group(group);
   app.add_option("--max-tokens", options.maxTokens, "Tokens per candidate")
+      ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--temperature", options.temperature,
                  temperatureRange() + "; 0: greedy. Default: the model's, or 1")
       ->group(group);
   app.add_option("--top-k", options.topK,
                  "Keep the k likeliest, 0: off. Default: the model's, or 0")
+      ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--top-p", options.topP,
                  "Above 0, to 1. Default: the model's, or 1")
       ->group(group);
-  app.add_option("--min-p", options.minP,
-                 "0 to 1. Default: the model's, or 0")
+  app.add_option("--min-p", options.minP, "0 to 1. Default: the model's, or 0")
       ->group(group);
   app.add_option("--repetition-penalty", options.repetitionPenalty,
                  "0.01 to 100; 1: off")
       ->group(group);
   app.add_option("--presence-penalty", options.presencePenalty, "-100 to 100")
       ->group(group);
-  app.add_option("--frequency-penalty", options.frequencyPenalty,
-                 "-100 to 100")
+  app.add_option("--frequency-penalty", options.frequencyPenalty, "-100 to 100")
       ->group(group);
   app.add_option("--logit-bias", options.logitBias,
                  "ID=V: adds V to a token's logit; repeatable")
@@ -83,8 +100,11 @@ static void addSamplingOptions(CLI::App &app, Options &options) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--min-tokens", options.minTokens,
                  "No stop token before so many")
+      ->check(wholeNumber<int64_t>())
       ->group(group);
-  app.add_option("--seed", options.seed, "0 to 2^64-1")->group(group);
+  app.add_option("--seed", options.seed, "0 to 2^64-1")
+      ->check(wholeNumber<uint64_t>())
+      ->group(group);
   app.add_option("--stop", options.stop,
                  "Text that ends a candidate; repeatable")
       ->group(group)
@@ -104,10 +124,13 @@ static void addOutputOptions(CLI::App &app, Options &options) {
   app.add_option("--rank", options.rank, "Order candidates by this score")
       ->check(CLI::IsMember({"mean-logprob"}))
       ->group(group);
-  app.add_option("--top", options.top, "Print only the K best")->group(group);
+  app.add_option("--top", options.top, "Print only the K best")
+      ->check(wholeNumber<int64_t>())
+      ->group(group);
   app.add_option("--echo-logprobs", options.echoLogprobs,
                  "With --json: the K likeliest next tokens at each prompt "
                  "token, no generation")
+      ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--tokenize-file", options.tokenizeFile,
                  "Print the token ids of the `text` of each line of a JSONL "
@@ -120,24 +143,30 @@ static void addRunningOptions(CLI::App &app, Options &options) {
   const char *group = "Running";
   app.add_option("--candidate", options.candidate,
                  "Run candidate K alone, as it is among more")
+      ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--threads", options.engine.threads,
                  "1 to 1024; 0: one for each core")
+      ->check(wholeNumber<int>())
       ->group(group);
   app.add_option("--prefill-chunk", options.engine.prefillChunk,
                  "Prompt tokens in a step, 1 to 65536")
+      ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--cpu", options.cpu, "Code to run")
       ->check(CLI::IsMember({"auto", "x86-64-v3", "x86-64-v4"}))
       ->group(group);
   app.add_option("--max-batch", options.engine.maxBatch,
                  "Candidates in a step, 1 to 65536")
+      ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--context", options.engine.contextLength,
                  "Positions, up to the model's; 0: the model's")
+      ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--max-memory", options.engine.maxMemory,
                  "Bytes that a run may need; 0: what the machine has")
+      ->check(wholeNumber<uint64_t>())
       ->group(group);
 }
 

@@ -73,8 +73,8 @@ rt::Status StreamPrinter::onToken(const rt::TokenEvent &event) {
 
 /// "[3] rank 1, mean logprob -0.5123, stop".
 static std::string headline(const rt::Candidate &candidate, int64_t rank) {
-  std::string line = "[" + std::to_string(candidate.index) + "] rank " +
-                     std::to_string(rank);
+  std::string line =
+      "[" + std::to_string(candidate.index) + "] rank " + std::to_string(rank);
   if (!candidate.logprobs.empty()) {
     char score[32];
     std::snprintf(score, sizeof score, "%.4f", candidate.meanLogprob());

@@ -46,9 +46,8 @@ showProgress(tool::Console &console) {
 
 static rt::Status echoLogprobs(rt::Engine &engine, const Options &options,
                                const std::vector<int32_t> &ids) {
-  CHORUS_RETURN_IF_ERROR(print("{\"positions\":["));
   auto printPosition = [](const rt::TokenDistribution &distribution) {
-    return print((distribution.position > 0 ? "," : "") +
+    return print((distribution.position > 0 ? "," : "{\"positions\":[") +
                  rt::distributionObject(distribution));
   };
   CHORUS_RETURN_IF_ERROR(engine.distributions(ids, *options.echoLogprobs,
@@ -92,8 +91,8 @@ static rt::Status generate(rt::Engine &engine, const Options &options,
 
 static rt::Status runTool(const Options &options, tool::Console &console) {
   CHORUS_RETURN_IF_ERROR(checkOptions(options));
-  bool interactive = !options.hasPrompt() && !options.entry &&
-                     !options.tokenizeFile;
+  bool interactive =
+      !options.hasPrompt() && !options.entry && !options.tokenizeFile;
   if (interactive && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
     return rt::usageError("no prompt; needed is one of --prompt, "
                           "--prompt-file, --prompt-ids, --messages, or a "
@@ -153,7 +152,6 @@ int main(int argc, char **argv) {
       "  chorus-run op.chorus --entry main --inputs in.safetensors --outputs "
       "out.safetensors";
   return tool::runTool(
-      argc, argv, description,
-      [&](CLI::App &app) { addOptions(app, options); },
+      argc, argv, description, [&](CLI::App &app) { addOptions(app, options); },
       [&](tool::Console &console) { return ::runTool(options, console); });
 }

@@ -94,10 +94,10 @@ public:
   /// tokens (all, if the vocabulary has fewer). Errors: as generate(), N01
   /// (exit 1) where the model gives NaN, and those of `onPosition`.
   /// `shouldCancel` as in GenerationHooks; the result is then Ok and cut.
-  Status
-  distributions(const std::vector<int32_t> &ids, int64_t count,
-                const std::function<Status(const TokenDistribution &)> &onPosition,
-                const std::function<bool()> &shouldCancel = nullptr);
+  Status distributions(
+      const std::vector<int32_t> &ids, int64_t count,
+      const std::function<Status(const TokenDistribution &)> &onPosition,
+      const std::function<bool()> &shouldCancel = nullptr);
 
 private:
   Engine() = default;

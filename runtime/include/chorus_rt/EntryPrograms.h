@@ -1,4 +1,5 @@
-//===- EntryPrograms.h - An artifact's entries as decoders call them -*- C++ -*-===//
+//===- EntryPrograms.h - Entries as decoders call them ----------*- C++ -*-===//
+//-*-===//
 
 #ifndef CHORUS_RT_ENTRYPROGRAMS_H
 #define CHORUS_RT_ENTRYPROGRAMS_H

@@ -67,7 +67,8 @@ struct Candidate {
 struct Generation {
   std::vector<Candidate> candidates; ///< In rising index.
   /// Times since submission, for figures of speed.
-  std::chrono::steady_clock::duration promptTime{}; ///< Last prompt token's logits.
+  std::chrono::steady_clock::duration
+      promptTime{}; ///< Last prompt token's logits.
   std::chrono::steady_clock::duration firstTokens{}; ///< First token is known.
   std::chrono::steady_clock::duration total{};
 };

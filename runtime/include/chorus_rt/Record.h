@@ -26,8 +26,7 @@ struct RecordContext {
 };
 
 /// A candidate's record, without a newline. `rank`: with --rank.
-std::string recordLine(const RecordContext &context,
-                       const Candidate &candidate,
+std::string recordLine(const RecordContext &context, const Candidate &candidate,
                        std::optional<int64_t> rank = std::nullopt);
 
 /// A token that has just been sampled, without a newline.

@@ -1,11 +1,11 @@
 //===- Sampler.h - From logits to one token ---------------------*- C++ -*-===//
 //
-// Stages, in this order: allowed-token mask, logit bias, penalties, temperature,
-// top-k, top-p, min-p, draw. From the temperature on they work on masses, the
-// integers floor(exp((logit - max) / temperature) * 2^40), whose sums depend on
-// no order; all comparisons with top-p and min-p are exact in 128-bit integers.
-// The choice is the first id, in rising order, whose running mass exceeds
-// floor(u * total).
+// Stages, in this order: allowed-token mask, logit bias, penalties,
+// temperature, top-k, top-p, min-p, draw. From the temperature on they work on
+// masses, the integers floor(exp((logit - max) / temperature) * 2^40), whose
+// sums depend on no order; all comparisons with top-p and min-p are exact in
+// 128-bit integers. The choice is the first id, in rising order, whose running
+// mass exceeds floor(u * total).
 //
 //===----------------------------------------------------------------------===//
 

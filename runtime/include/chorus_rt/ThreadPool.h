@@ -1,4 +1,5 @@
-//===- ThreadPool.h - Parallel loops that survive busy neighbours -*- C++ -*-===//
+//===- ThreadPool.h - Parallel loops that survive busy neighbours -*- C++
+//-*-===//
 //
 // A loop's indices are dealt out as one contiguous share a thread, so that a
 // thread streams its own part of the weights. Each thread takes grains from the

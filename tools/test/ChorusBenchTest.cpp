@@ -1,0 +1,64 @@
+//===- ChorusBenchTest.cpp - chorus-bench as a process --------------------===//
+
+#include "ToolProcess.h"
+#include "ToyArtifact.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+using namespace chorus::test;
+using nlohmann::json;
+
+namespace {
+
+std::string toy() {
+  static const std::string path = [] {
+    std::string name = temporaryFolder() + "/toy.chorus";
+    writeToyArtifact(name);
+    return name;
+  }();
+  return path;
+}
+
+TEST(ChorusBench, OneObjectForEachConfiguration) {
+  ToolResult result =
+      runTool(CHORUS_BENCH, {toy(), "--prompt-tokens", "40", "--generate", "6",
+                             "--candidates", "1,5", "--threads", "1,2",
+                             "--repeat", "3", "--json"});
+  ASSERT_EQ(result.exitCode, 0) << result.err;
+  std::vector<std::string> lines = result.lines();
+  ASSERT_EQ(lines.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    json item = json::parse(lines[i]);
+    int n = i < 2 ? 1 : 5;
+    EXPECT_EQ(item["candidates"], n);
+    EXPECT_EQ(item["threads"], i % 2 + 1);
+    EXPECT_EQ(item["rows_computed"], 40 + n * 5);
+    EXPECT_EQ(item["samples"].size(), 3u);
+    for (const char *field : {"prefill_tok_s", "decode_tok_s", "total_tok_s",
+                              "ttft_s", "peak_rss_bytes", "peak_anon_bytes"})
+      EXPECT_GT(item[field].get<double>(), 0) << field;
+    EXPECT_LE(item["min"]["total_tok_s"], item["total_tok_s"]);
+    EXPECT_GE(item["max"]["total_tok_s"], item["total_tok_s"]);
+    for (const char *limit : {"read_GB_s", "int8_GOP_s", "f32_GFLOP_s"})
+      EXPECT_GT(item["limits"][limit].get<double>(), 1) << limit;
+    EXPECT_TRUE(item["share"].contains("decode_read"));
+    EXPECT_FALSE(item["cpu"].get<std::string>().empty());
+  }
+}
+
+TEST(ChorusBench, TextAndUsage) {
+  ToolResult result =
+      runTool(CHORUS_BENCH, {toy(), "--prompt-tokens", "8", "--generate", "1",
+                             "--repeat", "1", "--threads", "1"});
+  EXPECT_EQ(result.exitCode, 0) << result.err;
+  EXPECT_NE(result.out.find("rows computed 8"), std::string::npos)
+      << result.out;
+  for (std::vector<std::string> wrong :
+       {std::vector<std::string>{toy(), "--candidates", "0"},
+        std::vector<std::string>{toy(), "--prompt-tokens", "5000"},
+        std::vector<std::string>{toy(), "--repeat", "0"}})
+    EXPECT_EQ(runTool(CHORUS_BENCH, wrong).exitCode, 2);
+}
+
+} // namespace

@@ -1,0 +1,23 @@
+//===- ToyArtifact.h - The artifact that tools run in tests -----*- C++ -*-===//
+//-*-===//
+
+#ifndef CHORUS_TOOLS_TEST_TOYARTIFACT_H
+#define CHORUS_TOOLS_TEST_TOYARTIFACT_H
+
+#include <string>
+
+namespace chorus::test {
+
+/// Variants of the toy model.
+struct ToyOptions {
+  /// A stateless entry "main" instead of the step entry.
+  bool reference = false;
+  bool tokenizer = true;
+};
+
+/// Writes the artifact; ends the process with a message if it can't.
+void writeToyArtifact(const std::string &path, const ToyOptions &options = {});
+
+} // namespace chorus::test
+
+#endif // CHORUS_TOOLS_TEST_TOYARTIFACT_H
