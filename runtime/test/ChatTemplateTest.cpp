@@ -391,9 +391,7 @@ TEST(ChatTemplate, T12_NestedValues) {
                    "{% set ns.loop = loop %}{% set l = ns.loop %}{% endfor %}"
                    "{% set l = ns.loop %}{{ l.index }}{{ l.last }}"),
             "");
-  Json deep = 1;
-  for (int i = 0; i < 5000; ++i)
-    deep = Json::array({deep});
+  Json deep = Json::parse(std::string(5000, '[') + std::string(5000, ']'));
   Json context = userSays("x");
   context["deep"] = deep;
   EXPECT_EQ(codeOf("{{ deep }}", context), "T12");

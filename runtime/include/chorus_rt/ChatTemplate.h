@@ -31,7 +31,7 @@ namespace chorus::rt {
 /// What one rendering may cost; beyond it, the template is refused with T12.
 struct TemplateBudget {
   /// Evaluated nodes, loop iterations and 64-byte pieces of processed text.
-  uint64_t maxSteps = 10'000'000;
+  uint64_t maxSteps = 5'000'000;
   /// Nested evaluations, macro calls included.
   unsigned maxDepth = 400;
   /// Bytes of the rendered prompt.
