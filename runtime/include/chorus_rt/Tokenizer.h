@@ -7,7 +7,9 @@
 //  2. the rest is split into words by the pre-tokeniser's regular expression;
 //  3. each word's bytes are merged pair by pair, lowest merge rank first.
 //
-// A byte that the vocabulary has no token for gives no id.
+// A byte that the vocabulary has no token for gives no id, as there. The one
+// difference is deliberate: plain text never gives a control token, even where
+// a whole word or a merge spells one.
 //
 //===----------------------------------------------------------------------===//
 

@@ -31,7 +31,8 @@ struct PreTokenizerRule {
 /// The rule of that name, or null.
 const PreTokenizerRule *findPreTokenizerRule(std::string_view name);
 
-/// A compiled rule; immutable, so threads may share it.
+/// A compiled rule; immutable, so threads may share it. One that was not made
+/// by `create` is empty and can only be assigned to.
 class PreTokenizer {
 public:
   static StatusOr<PreTokenizer> create(const PreTokenizerRule &rule);

@@ -102,7 +102,7 @@ struct Tokenizer::Tables {
   int32_t byteIds[256]; // Tokens of single bytes, or -1.
   MergeTable merges;
   SpecialTokens specials;
-  std::optional<PreTokenizer> preTokenizer;
+  PreTokenizer preTokenizer;
   int32_t bosId, eosId, unknownId, paddingId;
   bool addBos, addEos;
 
@@ -323,7 +323,7 @@ Status Tokenizer::Tables::encode(std::string_view text,
                    "byte " + escapeForMessage(text.substr(invalid, 1)) +
                        " is not valid UTF-8 here");
 
-  PreTokenizer::Words words(*preTokenizer);
+  PreTokenizer::Words words(preTokenizer);
   BytePairMerger merger;
   std::string spelling;
   std::vector<int32_t> result;
