@@ -1,5 +1,6 @@
 //===- chorus-import.cpp - Model files to MLIR text -----------------------===//
 
+#include "chorus-compile/ChildProcess.h"
 #include "chorus/Dialect/Transformer/TransformerOps.h"
 #include "chorus/Import/Import.h"
 #include "chorus_rt/AtomicFile.h"
@@ -11,6 +12,7 @@
 
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 using namespace chorus;
 
@@ -31,10 +33,36 @@ static void renameParameterFiles(mlir::ModuleOp module,
   });
 }
 
+static rt::Status writeToStdout(const std::string &text) {
+  std::cout << text << std::flush;
+  if (std::cout)
+    return {};
+  return rt::ioError("W12", "stdout", "cannot be written to");
+}
+
+/// The model's graph form as text.
+static rt::StatusOr<std::string> import(const std::string &input,
+                                        const std::string &output,
+                                        const ImportOptions &options,
+                                        tool::Console &console) {
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  rt::StatusOr<ImportedModel> model = importModel(input, options, context);
+  CHORUS_RETURN_IF_ERROR(model.status());
+  for (const std::string &warning : model->metadata.warnings)
+    console.warning("import", warning);
+  renameParameterFiles(*model->module, input, output);
+  CHORUS_RETURN_IF_ERROR(model->parameters->checkUnchanged());
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  model->module->print(stream);
+  return text;
+}
+
 int main(int argc, char **argv) {
   rt::FileMapping::installFaultHandler();
   std::string input, output;
   ImportOptions options;
+  int stopped = 0;
   tool::ToolDescription description;
   description.name = "chorus-import";
   description.summary =
@@ -42,7 +70,7 @@ int main(int argc, char **argv) {
   description.examples = "chorus-import model.gguf -o model.mlir\n"
                          "chorus-import model.gguf | chorus-opt";
   description.llvmVersion = LLVM_VERSION_STRING;
-  return tool::runTool(
+  int exitCode = tool::runTool(
       argc, argv, description,
       [&](CLI::App &app) {
         app.add_option("IN", input, "The model: .gguf or .mlir")
@@ -50,31 +78,34 @@ int main(int argc, char **argv) {
             ->check(tool::readablePath());
         app.add_option("-o,--output", output,
                        "File to write (default and '-': stdout)")
-            ->type_name("FILE");
+            ->type_name("FILE")
+            ->group("Output");
         app.add_flag("--allow-nonfinite", options.allowNonfinite,
-                     "Accept NaN and infinities among the weights");
+                     "Accept NaN and infinities among the weights")
+            ->group("Checks");
       },
       [&](tool::Console &console) -> rt::Status {
         if (output == "-")
           output.clear();
-        mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-        rt::StatusOr<ImportedModel> model =
-            importModel(input, options, context);
-        CHORUS_RETURN_IF_ERROR(model.status());
-        for (const std::string &warning : model->metadata.warnings)
-          console.warning("import", warning);
-        renameParameterFiles(*model->module, input, output);
-        CHORUS_RETURN_IF_ERROR(model->parameters->checkUnchanged());
-        std::string text;
-        llvm::raw_string_ostream stream(text);
-        model->module->print(stream);
-        if (output.empty()) {
-          std::cout << text;
-          return {};
+        std::optional<rt::AtomicFile> file;
+        if (!output.empty()) {
+          rt::StatusOr<rt::AtomicFile> created = rt::AtomicFile::create(output);
+          CHORUS_RETURN_IF_ERROR(created.status());
+          file.emplace(std::move(*created));
         }
-        rt::StatusOr<rt::AtomicFile> file = rt::AtomicFile::create(output);
-        CHORUS_RETURN_IF_ERROR(file.status());
-        CHORUS_RETURN_IF_ERROR(file->append(text.data(), text.size()));
-        return file->commit();
+        CHORUS_RETURN_IF_ERROR(tool::runInChild(
+            {},
+            [&]() -> rt::Status {
+              rt::StatusOr<std::string> text =
+                  import(input, output, options, console);
+              CHORUS_RETURN_IF_ERROR(text.status());
+              if (!file)
+                return writeToStdout(*text);
+              CHORUS_RETURN_IF_ERROR(file->append(text->data(), text->size()));
+              return file->flush();
+            },
+            stopped));
+        return file ? file->commit() : rt::Status();
       });
+  return stopped ? 128 + stopped : exitCode;
 }
