@@ -21,8 +21,8 @@ static uint16_t packableScale(uint16_t half) {
 }
 
 /// 16 rows of blocks, from `source` (row 0 of the panel, `rows` of them exist).
-static void packBlockPanel(Type element, const uint8_t *source, int64_t rows, int64_t blocks,
-                           uint8_t *panel) {
+static void packBlockPanel(Type element, const uint8_t *source, int64_t rows,
+                           int64_t blocks, uint8_t *panel) {
   BlockFormat format = *getBlockFormat(element);
   int64_t unitBytes = panelBlockBytes(element);
   int64_t halves = format.hasMinimum ? 2 : 1;
@@ -33,7 +33,8 @@ static void packBlockPanel(Type element, const uint8_t *source, int64_t rows, in
   for (int64_t row = 0; row < rows; ++row) {
     const uint8_t *block = source + row * blocks * format.sourceBytes;
     uint8_t *unit = panel;
-    for (int64_t b = 0; b < blocks; ++b, block += format.sourceBytes, unit += unitBytes) {
+    for (int64_t b = 0; b < blocks;
+         ++b, block += format.sourceBytes, unit += unitBytes) {
       for (int64_t h = 0; h < halves; ++h) {
         uint16_t half;
         std::memcpy(&half, block + 2 * h, 2);
@@ -49,8 +50,8 @@ static void packBlockPanel(Type element, const uint8_t *source, int64_t rows, in
 }
 
 /// 16 rows of plain values, transposed to [k][16].
-static void packValuePanel(int64_t valueBytes, const uint8_t *source, int64_t rows, int64_t k,
-                           uint8_t *panel) {
+static void packValuePanel(int64_t valueBytes, const uint8_t *source,
+                           int64_t rows, int64_t k, uint8_t *panel) {
   std::memset(panel, 0, panelRows * k * valueBytes);
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t column = 0; column < k; ++column)
@@ -58,12 +59,14 @@ static void packValuePanel(int64_t valueBytes, const uint8_t *source, int64_t ro
                   source + (row * k + column) * valueBytes, valueBytes);
 }
 
-static std::vector<float> rotaryRow(const PlannedWeight &weight, const std::vector<float> &factors,
+static std::vector<float> rotaryRow(const PlannedWeight &weight,
+                                    const std::vector<float> &factors,
                                     int64_t position) {
   int64_t pairs = weight.type.getDimSize(1);
   std::vector<float> row;
   for (int64_t i = 0; i < pairs; ++i) {
-    double frequency = std::pow(weight.theta, -static_cast<double>(i) / static_cast<double>(pairs));
+    double frequency = std::pow(weight.theta, -static_cast<double>(i) /
+                                                  static_cast<double>(pairs));
     if (!factors.empty())
       frequency /= factors[i];
     double angle = static_cast<double>(position) * frequency;
@@ -73,9 +76,10 @@ static std::vector<float> rotaryRow(const PlannedWeight &weight, const std::vect
   return row;
 }
 
-rt::Status packWeights(const WeightPlan &plan, ParameterStore &store, MLIRContext &context,
-                       llvm::function_ref<rt::Status(const void *, uint64_t)> sink,
-                       llvm::function_ref<void(uint64_t, uint64_t)> progress) {
+rt::Status
+packWeights(const WeightPlan &plan, ParameterStore &store, MLIRContext &context,
+            llvm::function_ref<rt::Status(const void *, uint64_t)> sink,
+            llvm::function_ref<void(uint64_t, uint64_t)> progress) {
   uint64_t written = 0;
   auto write = [&](const void *data, uint64_t bytes) {
     written += bytes;
@@ -88,7 +92,8 @@ rt::Status packWeights(const WeightPlan &plan, ParameterStore &store, MLIRContex
       CHORUS_RETURN_IF_ERROR(write(zeros.data(), weight.offset - written));
     ArrayRef<uint8_t> bytes;
     if (!weight.tensor.empty()) {
-      rt::StatusOr<ParameterView> view = store.find(weight.file, weight.tensor, context);
+      rt::StatusOr<ParameterView> view =
+          store.find(weight.file, weight.tensor, context);
       CHORUS_RETURN_IF_ERROR(view.status());
       bytes = view->bytes;
     }
@@ -99,7 +104,8 @@ rt::Status packWeights(const WeightPlan &plan, ParameterStore &store, MLIRContex
     case WeightLayout::RotaryTable: {
       std::vector<float> factors(bytes.size() / 4);
       std::memcpy(factors.data(), bytes.data(), 4 * factors.size());
-      for (int64_t position = 0; position < weight.type.getDimSize(0); ++position) {
+      for (int64_t position = 0; position < weight.type.getDimSize(0);
+           ++position) {
         std::vector<float> row = rotaryRow(weight, factors, position);
         CHORUS_RETURN_IF_ERROR(write(row.data(), 4 * row.size()));
       }
@@ -111,20 +117,24 @@ rt::Status packWeights(const WeightPlan &plan, ParameterStore &store, MLIRContex
       uint64_t rowBytes = bytes.size() / rows;
       panel.resize(panelBytes(element, k));
       for (int64_t row = 0; row < rows; row += panelRows) {
-        ArrayRef<uint8_t> source =
-            bytes.slice(row * rowBytes, std::min(panelRows, rows - row) * rowBytes);
+        ArrayRef<uint8_t> source = bytes.slice(
+            row * rowBytes, std::min(panelRows, rows - row) * rowBytes);
         int64_t count = std::min(panelRows, rows - row);
         if (getBlockFormat(element))
-          packBlockPanel(element, source.data(), count, k / blockSize, panel.data());
-        else
-          packValuePanel(element.getIntOrFloatBitWidth() / 8, source.data(), count, k,
+          packBlockPanel(element, source.data(), count, k / blockSize,
                          panel.data());
+        else
+          packValuePanel(element.getIntOrFloatBitWidth() / 8, source.data(),
+                         count, k, panel.data());
         CHORUS_RETURN_IF_ERROR(write(panel.data(), panel.size()));
-        // Pages are given back in runs: one call a panel costs more than it saves.
+        // Pages are given back in runs: one call a panel costs more than it
+        // saves.
         constexpr uint64_t run = 4 << 20;
         uint64_t done = row * rowBytes;
         if (done / run != (done + source.size()) / run)
-          store.release(bytes.slice(done / run * run, std::min<uint64_t>(run, bytes.size() - done / run * run)));
+          store.release(bytes.slice(
+              done / run * run,
+              std::min<uint64_t>(run, bytes.size() - done / run * run)));
       }
       break;
     }

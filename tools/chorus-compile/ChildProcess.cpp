@@ -48,9 +48,10 @@ bool deserialize(const std::string &bytes, rt::Status &status) {
     at = colon + 1 + length;
   }
   int exitCode = std::atoi(fields[0].c_str());
-  status = exitCode == 0 ? rt::Status()
-                         : rt::Status::error(static_cast<rt::ExitCode>(exitCode), fields[1],
-                                             fields[2], fields[3]);
+  status = exitCode == 0
+               ? rt::Status()
+               : rt::Status::error(static_cast<rt::ExitCode>(exitCode),
+                                   fields[1], fields[2], fields[3]);
   return true;
 }
 
@@ -67,8 +68,9 @@ void limitMemory(uint64_t extraBytes) {
   setrlimit(RLIMIT_AS, &limit);
 }
 
-[[noreturn]] void runChild(const ChildLimits &limits, const std::function<rt::Status()> &work,
-                           int pipe, pid_t parent, const sigset_t &oldMask) {
+[[noreturn]] void runChild(const ChildLimits &limits,
+                           const std::function<rt::Status()> &work, int pipe,
+                           pid_t parent, const sigset_t &oldMask) {
   // A parent that is killed takes its child with it.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent)
@@ -96,8 +98,8 @@ rt::Status internalError(const std::string &message) {
 
 } // namespace
 
-rt::Status runInChild(const ChildLimits &limits, const std::function<rt::Status()> &work,
-                      int &stopped) {
+rt::Status runInChild(const ChildLimits &limits,
+                      const std::function<rt::Status()> &work, int &stopped) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0)
     return rt::ioError("pipe", "", std::strerror(errno));
@@ -128,8 +130,8 @@ rt::Status runInChild(const ChildLimits &limits, const std::function<rt::Status(
   while (true) {
     int wait = -1;
     if (limits.seconds > 0) {
-      double left =
-          limits.seconds - std::chrono::duration<double>(Clock::now() - start).count();
+      double left = limits.seconds -
+                    std::chrono::duration<double>(Clock::now() - start).count();
       wait = left > 0 ? static_cast<int>(left * 1000) + 1 : 0;
     }
     pollfd watched[2] = {{ends[0], POLLIN, 0}, {signals, POLLIN, 0}};
@@ -167,18 +169,21 @@ rt::Status runInChild(const ChildLimits &limits, const std::function<rt::Status(
     return internalError("stopped by signal " + std::to_string(stopped));
   if (timedOut)
     return rt::limitError("limit", "--time-limit",
-                          "compiling took longer than " + std::to_string(limits.seconds) +
-                              " seconds");
+                          "compiling took longer than " +
+                              std::to_string(limits.seconds) + " seconds");
   rt::Status status;
   if (WIFEXITED(state) && WEXITSTATUS(state) == 0 && deserialize(bytes, status))
     return status;
   if (limits.memoryBytes &&
-      ((WIFEXITED(state) && WEXITSTATUS(state) == static_cast<int>(rt::ExitCode::Limit)) ||
+      ((WIFEXITED(state) &&
+        WEXITSTATUS(state) == static_cast<int>(rt::ExitCode::Limit)) ||
        (WIFSIGNALED(state) && WTERMSIG(state) == SIGABRT)))
-    return rt::limitError("limit", "--max-memory", "compiling needs more memory than allowed");
+    return rt::limitError("limit", "--max-memory",
+                          "compiling needs more memory than allowed");
   if (WIFSIGNALED(state))
-    return internalError("the compiler died by signal " + std::to_string(WTERMSIG(state)) + " (" +
-                         strsignal(WTERMSIG(state)) + "); please report the model");
+    return internalError(
+        "the compiler died by signal " + std::to_string(WTERMSIG(state)) +
+        " (" + strsignal(WTERMSIG(state)) + "); please report the model");
   return internalError("the compiler ended without an answer");
 }
 

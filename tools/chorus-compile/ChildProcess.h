@@ -22,8 +22,8 @@ struct ChildLimits {
 /// passes a limit gives exit code 4, code `limit`. When this process is told to
 /// stop (SIGINT, SIGTERM, SIGHUP), the child is killed, `stopped` is set to the
 /// signal and the Status is an error.
-rt::Status runInChild(const ChildLimits &limits, const std::function<rt::Status()> &work,
-                      int &stopped);
+rt::Status runInChild(const ChildLimits &limits,
+                      const std::function<rt::Status()> &work, int &stopped);
 
 } // namespace chorus::tool
 

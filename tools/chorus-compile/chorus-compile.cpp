@@ -22,7 +22,8 @@ struct Options {
   std::string input, output, stopAfter, reproFolder;
   std::vector<std::string> targets{"cpu"};
   std::string activations = "int8", cacheType = "f16";
-  bool reference = false, timeReport = false, allowNonfinite = false, listSupported = false;
+  bool reference = false, timeReport = false, allowNonfinite = false,
+       listSupported = false;
   tool::ChildLimits limits;
 };
 
@@ -39,7 +40,8 @@ public:
     if (name == current)
       return;
     if (enabled && !current.empty())
-      std::fprintf(stderr, "%8.3f s  %s\n", std::chrono::duration<double>(now - start).count(),
+      std::fprintf(stderr, "%8.3f s  %s\n",
+                   std::chrono::duration<double>(now - start).count(),
                    current.c_str());
     current = name;
     start = now;
@@ -51,30 +53,35 @@ private:
   std::chrono::steady_clock::time_point start;
 };
 
-rt::Status compile(const Options &options, ArtifactWriter *writer, tool::Console &console) {
+rt::Status compile(const Options &options, ArtifactWriter *writer,
+                   tool::Console &console) {
   PartTimer timer(options.timeReport);
   CompileOptions compileOptions;
   compileOptions.reference = options.reference;
   compileOptions.numeric.activations =
       options.activations == "int8" ? Activations::Int8 : Activations::F32;
-  compileOptions.numeric.cacheType = options.cacheType == "f16" ? CacheType::F16 : CacheType::F32;
+  compileOptions.numeric.cacheType =
+      options.cacheType == "f16" ? CacheType::F16 : CacheType::F32;
   compileOptions.progress = [&](const std::string &part) {
     timer.next(part);
     console.progress(part);
   };
 
-  compileOptions.progress("reading " + std::filesystem::path(options.input).filename().string());
+  compileOptions.progress(
+      "reading " + std::filesystem::path(options.input).filename().string());
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   ImportOptions importOptions;
   importOptions.allowNonfinite = options.allowNonfinite;
-  rt::StatusOr<ImportedModel> model = importModel(options.input, importOptions, context);
+  rt::StatusOr<ImportedModel> model =
+      importModel(options.input, importOptions, context);
   CHORUS_RETURN_IF_ERROR(model.status());
   console.clearProgress();
   for (const std::string &warning : model->metadata.warnings)
     console.warning("import", warning);
 
   if (!options.stopAfter.empty()) {
-    rt::StatusOr<std::string> text = stopAfter(*model, compileOptions, options.stopAfter);
+    rt::StatusOr<std::string> text =
+        stopAfter(*model, compileOptions, options.stopAfter);
     CHORUS_RETURN_IF_ERROR(text.status());
     if (options.output.empty() || options.output == "-") {
       std::cout << *text << std::flush;
@@ -98,10 +105,11 @@ void saveRepro(const Options &options, const std::string &error) {
   fs::copy_file(options.input, folder / fs::path(options.input).filename(),
                 fs::copy_options::overwrite_existing, failure);
   if (FILE *file = std::fopen((folder / "command.txt").c_str(), "w")) {
-    std::fprintf(file, "chorus-compile %s --activations=%s --kv-cache=%s%s\n%s\n",
-                 fs::path(options.input).filename().c_str(), options.activations.c_str(),
-                 options.cacheType.c_str(), options.reference ? " --reference" : "",
-                 error.c_str());
+    std::fprintf(file,
+                 "chorus-compile %s --activations=%s --kv-cache=%s%s\n%s\n",
+                 fs::path(options.input).filename().c_str(),
+                 options.activations.c_str(), options.cacheType.c_str(),
+                 options.reference ? " --reference" : "", error.c_str());
     std::fclose(file);
   }
 }
@@ -123,27 +131,32 @@ int main(int argc, char **argv) {
   int stopped = 0;
   tool::ToolDescription description;
   description.name = "chorus-compile";
-  description.summary = "Compiles a model (GGUF or MLIR text) into one .chorus file.";
+  description.summary =
+      "Compiles a model (GGUF or MLIR text) into one .chorus file.";
   description.examples = "chorus-compile smollm2.gguf -o smollm2.chorus\n"
                          "chorus-compile model.mlir --stop-after=fused";
   description.llvmVersion = LLVM_VERSION_STRING;
   int exitCode = tool::runTool(
       argc, argv, description,
       [&](CLI::App &app) {
-        auto *input = app.add_option("IN", options.input, "The model: .gguf or .mlir");
+        auto *input =
+            app.add_option("IN", options.input, "The model: .gguf or .mlir");
         input->check(tool::readablePath());
-        app.add_option("-o,--output", options.output, "File to write (default: STEM.chorus)")
+        app.add_option("-o,--output", options.output,
+                       "File to write (default: STEM.chorus)")
             ->type_name("FILE");
         const char *numbers = "Numbers";
         app.add_option("--activations", options.activations,
                        "Inputs of products with weights in blocks")
             ->check(CLI::IsMember({"int8", "f32"}))
             ->group(numbers);
-        app.add_option("--kv-cache", options.cacheType, "Element type of keys and values")
+        app.add_option("--kv-cache", options.cacheType,
+                       "Element type of keys and values")
             ->check(CLI::IsMember({"f16", "f32"}))
             ->group(numbers);
-        app.add_flag("--reference", options.reference,
-                     "Compile every op through its definition (slow; for comparison)")
+        app.add_flag(
+               "--reference", options.reference,
+               "Compile every op through its definition (slow; for comparison)")
             ->group(numbers);
         app.add_flag("--allow-nonfinite", options.allowNonfinite,
                      "Accept NaN and infinities among the weights")
@@ -156,15 +169,19 @@ int main(int argc, char **argv) {
                        "Write the model's form after this phase as MLIR text")
             ->check(CLI::IsMember(stoppablePhases()))
             ->group(code);
-        app.add_flag("--time-report", options.timeReport, "Print seconds per part")->group(code);
+        app.add_flag("--time-report", options.timeReport,
+                     "Print seconds per part")
+            ->group(code);
         app.add_flag("--list-supported", options.listSupported,
                      "Print what can be compiled and end")
             ->group(code);
         const char *limits = "Limits";
-        app.add_option("--time-limit", options.limits.seconds, "Seconds (default: none)")
+        app.add_option("--time-limit", options.limits.seconds,
+                       "Seconds (default: none)")
             ->check(CLI::PositiveNumber)
             ->group(limits);
-        app.add_option("--max-memory", options.limits.memoryBytes, "Bytes (default: none)")
+        app.add_option("--max-memory", options.limits.memoryBytes,
+                       "Bytes (default: none)")
             ->check(CLI::PositiveNumber)
             ->group(limits);
         app.add_option("--save-repro", options.reproFolder,
@@ -179,10 +196,12 @@ int main(int argc, char **argv) {
           return rt::usageError("IN is required: a .gguf or .mlir file");
         bool artifact = options.stopAfter.empty();
         if (artifact && options.output.empty())
-          options.output = std::filesystem::path(options.input).stem().string() + ".chorus";
+          options.output =
+              std::filesystem::path(options.input).stem().string() + ".chorus";
         std::optional<ArtifactWriter> writer;
         if (artifact) {
-          rt::StatusOr<ArtifactWriter> created = ArtifactWriter::create(options.output);
+          rt::StatusOr<ArtifactWriter> created =
+              ArtifactWriter::create(options.output);
           CHORUS_RETURN_IF_ERROR(created.status());
           writer.emplace(std::move(*created));
           // What is still in its buffer would be written again by both.
@@ -190,7 +209,10 @@ int main(int argc, char **argv) {
         }
         rt::Status status = tool::runInChild(
             options.limits,
-            [&] { return compile(options, writer ? &*writer : nullptr, console); }, stopped);
+            [&] {
+              return compile(options, writer ? &*writer : nullptr, console);
+            },
+            stopped);
         if (status.exitCode() == rt::ExitCode::Internal && !stopped &&
             !options.reproFolder.empty())
           saveRepro(options, status.message());

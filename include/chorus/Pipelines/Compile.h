@@ -18,14 +18,16 @@ struct CompileOptions {
   /// Compile every op through its decomposition (slow; for comparison).
   bool reference = false;
   /// Called when a part of the work starts, with a few words for people.
-  std::function<void(const std::string &)> progress = [](const std::string &) {};
+  std::function<void(const std::string &)> progress = [](const std::string &) {
+  };
 };
 
 /// The phase names that stopAfter() accepts, in order.
 std::vector<std::string> stoppablePhases();
 
 /// Runs the compiler up to the form `phase` and returns it as MLIR text.
-rt::StatusOr<std::string> stopAfter(ImportedModel &model, const CompileOptions &options,
+rt::StatusOr<std::string> stopAfter(ImportedModel &model,
+                                    const CompileOptions &options,
                                     const std::string &phase);
 
 /// Compiles `model`, whose module is used up, into `writer`, which is finished

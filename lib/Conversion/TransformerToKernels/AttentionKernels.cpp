@@ -35,7 +35,9 @@ struct AttentionShape {
 
   int64_t slotBytes() const { return cacheType.getIntOrFloatBitWidth() / 8; }
   int64_t paddedDim() const { return llvm::alignTo(headDim, lanes); }
-  int64_t maxTokens() const { return std::max<int64_t>(1, blockRows / groupHeads); }
+  int64_t maxTokens() const {
+    return std::max<int64_t>(1, blockRows / groupHeads);
+  }
   int64_t maxRows() const { return maxTokens() * groupHeads; }
 
   /// Tile heights, descending to 1, with the natural one of a decode row.
@@ -52,38 +54,47 @@ struct AttentionShape {
 };
 
 /// scores[row][32] = queries of `count` rows times the keys of a page.
-void emitScores(const AttentionShape &shape, Value queries, Value keys, Value scores,
-                Value count) {
+void emitScores(const AttentionShape &shape, Value queries, Value keys,
+                Value scores, Value count) {
   KernelBuilder &k = shape.k;
   int64_t vectors = k.target.scoreVectors;
-  k.tiles(count, shape.tileSizes(k.target.scoreRows), [&](Value first, int64_t rows) {
-    Value query = k.offset(queries, k.mul(first, 4 * shape.headDim));
-    Value out = k.offset(scores, k.mul(first, 4 * pagePositions));
-    for (int64_t position = 0; position < pagePositions; position += vectors * lanes) {
-      Values acc = k.loop(
-          k.constant(0), k.constant(shape.headDim), 1,
-          Values(rows * vectors, k.splatConstant(0)), [&](Value channel, ValueRange state) {
-            Values next(state);
-            Value key = k.offset(keys, k.mul(channel, pagePositions * shape.slotBytes()));
-            Values loaded;
+  k.tiles(
+      count, shape.tileSizes(k.target.scoreRows),
+      [&](Value first, int64_t rows) {
+        Value query = k.offset(queries, k.mul(first, 4 * shape.headDim));
+        Value out = k.offset(scores, k.mul(first, 4 * pagePositions));
+        for (int64_t position = 0; position < pagePositions;
+             position += vectors * lanes) {
+          Values acc = k.loop(
+              k.constant(0), k.constant(shape.headDim), 1,
+              Values(rows * vectors, k.splatConstant(0)),
+              [&](Value channel, ValueRange state) {
+                Values next(state);
+                Value key = k.offset(
+                    keys, k.mul(channel, pagePositions * shape.slotBytes()));
+                Values loaded;
+                for (int64_t v = 0; v < vectors; ++v)
+                  loaded.push_back(
+                      k.widen(k.load(k.vec(shape.cacheType),
+                                     k.offset(key, (position + v * lanes) *
+                                                       shape.slotBytes()))));
+                for (int64_t row = 0; row < rows; ++row) {
+                  Value at = k.offset(k.offset(query, 4 * shape.headDim * row),
+                                      k.mul(channel, 4));
+                  Value q = k.splat(k.load(k.f32, at));
+                  for (int64_t v = 0; v < vectors; ++v)
+                    next[row * vectors + v] =
+                        k.fma(q, loaded[v], next[row * vectors + v]);
+                }
+                return next;
+              });
+          for (int64_t row = 0; row < rows; ++row)
             for (int64_t v = 0; v < vectors; ++v)
-              loaded.push_back(k.widen(
-                  k.load(k.vec(shape.cacheType),
-                         k.offset(key, (position + v * lanes) * shape.slotBytes()))));
-            for (int64_t row = 0; row < rows; ++row) {
-              Value at = k.offset(k.offset(query, 4 * shape.headDim * row), k.mul(channel, 4));
-              Value q = k.splat(k.load(k.f32, at));
-              for (int64_t v = 0; v < vectors; ++v)
-                next[row * vectors + v] = k.fma(q, loaded[v], next[row * vectors + v]);
-            }
-            return next;
-          });
-      for (int64_t row = 0; row < rows; ++row)
-        for (int64_t v = 0; v < vectors; ++v)
-          k.store(acc[row * vectors + v],
-                  k.offset(out, 4 * (row * pagePositions + position + v * lanes)));
-    }
-  });
+              k.store(acc[row * vectors + v],
+                      k.offset(out, 4 * (row * pagePositions + position +
+                                         v * lanes)));
+        }
+      });
 }
 
 /// One row's block of the online softmax: scores become probabilities, the
@@ -97,7 +108,8 @@ void emitSoftmaxRow(KernelBuilder &k, Value scores, Value maximum, Value total,
   Values s;
   for (int64_t v = 0; v < vectors; ++v) {
     Value x = k.load(k.vec(k.f32), k.offset(scores, 64 * v));
-    Value position = k.add(k.iota(), k.splatConstantI32(static_cast<int32_t>(v * lanes)));
+    Value position =
+        k.add(k.iota(), k.splatConstantI32(static_cast<int32_t>(v * lanes)));
     s.push_back(k.select(k.less(position, limit), x, lowest));
   }
   Value before = k.load(k.f32, maximum);
@@ -116,87 +128,103 @@ void emitSoftmaxRow(KernelBuilder &k, Value scores, Value maximum, Value total,
 
 /// sums[row][channels] = sums * correction + probabilities times values, for
 /// the first `positions` positions of a page.
-void emitValues(const AttentionShape &shape, Value probabilities, Value values, Value sums,
-                Value corrections, Value count, Value positions) {
+void emitValues(const AttentionShape &shape, Value probabilities, Value values,
+                Value sums, Value corrections, Value count, Value positions) {
   KernelBuilder &k = shape.k;
   int64_t padded = shape.paddedDim(), all = padded / lanes;
-  k.tiles(count, shape.tileSizes(k.target.valueRows), [&](Value first, int64_t rows) {
-    Value p = k.offset(probabilities, k.mul(first, 4 * pagePositions));
-    Value out = k.offset(sums, k.mul(first, 4 * padded));
-    Value factors = k.offset(corrections, k.mul(first, 4));
-    for (int64_t vector = 0; vector < all; vector += k.target.valueVectors) {
-      int64_t width = std::min(k.target.valueVectors, all - vector);
-      auto at = [&](int64_t row, int64_t v) {
-        return k.offset(out, 4 * (row * padded + (vector + v) * lanes));
-      };
-      Values acc;
-      for (int64_t row = 0; row < rows; ++row) {
-        Value factor = k.splat(k.load(k.f32, k.offset(factors, 4 * row)));
-        for (int64_t v = 0; v < width; ++v)
-          acc.push_back(k.mulf(k.load(k.vec(k.f32), at(row, v)), factor));
-      }
-      acc = k.loop(k.constant(0), positions, 1, acc, [&](Value position, ValueRange state) {
-        Values next(state);
-        Value from = k.offset(values, k.mul(position, padded * shape.slotBytes()));
-        Values loaded;
-        for (int64_t v = 0; v < width; ++v)
-          loaded.push_back(
-              k.widen(k.load(k.vec(shape.cacheType),
-                             k.offset(from, (vector + v) * lanes * shape.slotBytes()))));
-        for (int64_t row = 0; row < rows; ++row) {
-          Value weight = k.splat(
-              k.load(k.f32, k.offset(k.offset(p, 4 * pagePositions * row), k.mul(position, 4))));
-          for (int64_t v = 0; v < width; ++v)
-            next[row * width + v] = k.fma(weight, loaded[v], next[row * width + v]);
+  k.tiles(
+      count, shape.tileSizes(k.target.valueRows),
+      [&](Value first, int64_t rows) {
+        Value p = k.offset(probabilities, k.mul(first, 4 * pagePositions));
+        Value out = k.offset(sums, k.mul(first, 4 * padded));
+        Value factors = k.offset(corrections, k.mul(first, 4));
+        for (int64_t vector = 0; vector < all;
+             vector += k.target.valueVectors) {
+          int64_t width = std::min(k.target.valueVectors, all - vector);
+          auto at = [&](int64_t row, int64_t v) {
+            return k.offset(out, 4 * (row * padded + (vector + v) * lanes));
+          };
+          Values acc;
+          for (int64_t row = 0; row < rows; ++row) {
+            Value factor = k.splat(k.load(k.f32, k.offset(factors, 4 * row)));
+            for (int64_t v = 0; v < width; ++v)
+              acc.push_back(k.mulf(k.load(k.vec(k.f32), at(row, v)), factor));
+          }
+          acc = k.loop(
+              k.constant(0), positions, 1, acc,
+              [&](Value position, ValueRange state) {
+                Values next(state);
+                Value from = k.offset(
+                    values, k.mul(position, padded * shape.slotBytes()));
+                Values loaded;
+                for (int64_t v = 0; v < width; ++v)
+                  loaded.push_back(
+                      k.widen(k.load(k.vec(shape.cacheType),
+                                     k.offset(from, (vector + v) * lanes *
+                                                        shape.slotBytes()))));
+                for (int64_t row = 0; row < rows; ++row) {
+                  Value weight = k.splat(k.load(
+                      k.f32, k.offset(k.offset(p, 4 * pagePositions * row),
+                                      k.mul(position, 4))));
+                  for (int64_t v = 0; v < width; ++v)
+                    next[row * width + v] =
+                        k.fma(weight, loaded[v], next[row * width + v]);
+                }
+                return next;
+              });
+          for (int64_t row = 0; row < rows; ++row)
+            for (int64_t v = 0; v < width; ++v)
+              k.store(acc[row * width + v], at(row, v));
         }
-        return next;
       });
-      for (int64_t row = 0; row < rows; ++row)
-        for (int64_t v = 0; v < width; ++v)
-          k.store(acc[row * width + v], at(row, v));
-    }
-  });
 }
 
 } // namespace
 
 /// block(frame, first row, rows, kv head): rows of one sequence, neighbours.
 LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
-  AttentionShape shape{k, op.getHeadDim(),
-                       static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads()),
-                       plan.info.states[0].elementType,
-                       static_cast<float>(op.getScale().convertToDouble())};
+  AttentionShape shape{
+      k, op.getHeadDim(),
+      static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads()),
+      plan.info.states[0].elementType,
+      static_cast<float>(op.getScale().convertToDouble())};
   std::string name =
-      (plan.info.name + "." + Twine(dispatchNumber++) + ".attention_block").str();
+      (plan.info.name + "." + Twine(dispatchNumber++) + ".attention_block")
+          .str();
   Value hostFrame = frame;
   LLVM::LLVMFuncOp function = k.begin(name, {k.ptr, k.i64, k.i64, k.i64});
   frame = function.getArgument(0);
   Value firstRow = function.getArgument(1), tokens = function.getArgument(2),
         head = function.getArgument(3);
-  int64_t headDim = shape.headDim, padded = shape.paddedDim(), rows = shape.maxRows(),
-          group = shape.groupHeads;
-  Value queries = k.scratch(4 * rows * headDim), sums = k.scratch(4 * rows * padded),
-        scores = k.scratch(4 * rows * pagePositions), maxima = k.scratch(4 * rows),
-        totals = k.scratch(4 * rows), corrections = k.scratch(4 * rows);
+  int64_t headDim = shape.headDim, padded = shape.paddedDim(),
+          rows = shape.maxRows(), group = shape.groupHeads;
+  Value queries = k.scratch(4 * rows * headDim),
+        sums = k.scratch(4 * rows * padded),
+        scores = k.scratch(4 * rows * pagePositions),
+        maxima = k.scratch(4 * rows), totals = k.scratch(4 * rows),
+        corrections = k.scratch(4 * rows);
   Value count = k.mul(tokens, group);
   Value headColumn = k.mul(head, 4 * group * headDim);
 
   // Queries, scaled once; empty sums.
   RowBuffer query = buffer(op.getQuery()), output = buffer(op.getResult());
-  auto forEachRow = [&](function_ref<void(Value token, int64_t inGroup, Value row)> body) {
-    k.loop(k.constant(0), tokens, 1, [&](Value token) {
-      for (int64_t i = 0; i < group; ++i)
-        body(token, i, k.add(k.mul(token, group), i));
-    });
-  };
+  auto forEachRow =
+      [&](function_ref<void(Value token, int64_t inGroup, Value row)> body) {
+        k.loop(k.constant(0), tokens, 1, [&](Value token) {
+          for (int64_t i = 0; i < group; ++i)
+            body(token, i, k.add(k.mul(token, group), i));
+        });
+      };
   forEachRow([&](Value token, int64_t inGroup, Value row) {
-    Value from = k.offset(query.base, k.mul(k.add(firstRow, token), query.rowBytes));
+    Value from =
+        k.offset(query.base, k.mul(k.add(firstRow, token), query.rowBytes));
     from = k.offset(k.offset(from, headColumn), 4 * headDim * inGroup);
     Value to = k.offset(queries, k.mul(row, 4 * headDim));
     channels(headDim, [&](Value channel, int64_t used) {
       Value at = k.mul(channel, 4);
       Value x = k.loadPartial(k.offset(from, at), used);
-      k.storePartial(k.mulf(x, k.splatConstant(shape.scale)), k.offset(to, at), used);
+      k.storePartial(k.mulf(x, k.splatConstant(shape.scale)), k.offset(to, at),
+                     used);
     });
     channels(padded, [&](Value channel, int64_t) {
       Value to = k.offset(sums, k.mul(k.add(k.mul(row, padded), channel), 4));
@@ -211,7 +239,8 @@ LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
   Value firstPosition = k.extendUnsigned(
       k.load(k.i32, k.offset(positionsBase, k.mul(firstRow, 4))), k.i64);
   Value lastPosition = k.add(firstPosition, k.sub(tokens, k.constant(1)));
-  Value pages = k.load(k.ptr, k.offset(readSlot(stateSlot() + 1, k.ptr), k.mul(firstRow, 8)));
+  Value pages = k.load(
+      k.ptr, k.offset(readSlot(stateSlot() + 1, k.ptr), k.mul(firstRow, 8)));
   Value pageCount = k.add(k.div(lastPosition, pagePositions), 1);
   k.loop(k.constant(0), pageCount, 1, [&](Value page) {
     Value keys = pageAddress(op, pages, page, head);
@@ -221,23 +250,26 @@ LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
     forEachRow([&](Value token, int64_t, Value row) {
       Value at = k.mul(row, 4);
       Value visible = k.sub(k.add(k.add(firstPosition, token), 1), pageStart);
-      emitSoftmaxRow(k, k.offset(scores, k.mul(row, 4 * pagePositions)), k.offset(maxima, at),
-                     k.offset(totals, at), k.offset(corrections, at), visible);
+      emitSoftmaxRow(k, k.offset(scores, k.mul(row, 4 * pagePositions)),
+                     k.offset(maxima, at), k.offset(totals, at),
+                     k.offset(corrections, at), visible);
     });
-    Value positions =
-        k.min(k.constant(pagePositions), k.sub(k.add(lastPosition, 1), pageStart));
+    Value positions = k.min(k.constant(pagePositions),
+                            k.sub(k.add(lastPosition, 1), pageStart));
     emitValues(shape, scores, values, sums, corrections, count, positions);
   });
 
   forEachRow([&](Value token, int64_t inGroup, Value row) {
-    Value to = k.offset(output.base, k.mul(k.add(firstRow, token), output.rowBytes));
+    Value to =
+        k.offset(output.base, k.mul(k.add(firstRow, token), output.rowBytes));
     to = k.offset(k.offset(to, headColumn), 4 * headDim * inGroup);
     Value total = k.splat(k.load(k.f32, k.offset(totals, k.mul(row, 4))));
     Value from = k.offset(sums, k.mul(row, 4 * padded));
     channels(headDim, [&](Value channel, int64_t used) {
       Value at = k.mul(channel, 4);
       Value sum = k.load(k.vec(k.f32), k.offset(from, at));
-      k.storePartial(k.divf(k.addf(sum, k.splatConstant(0)), total), k.offset(to, at), used);
+      k.storePartial(k.divf(k.addf(sum, k.splatConstant(0)), total),
+                     k.offset(to, at), used);
     });
   });
   k.end();
@@ -249,7 +281,8 @@ void EntryLowering::emitAttention(AttentionOp op) {
   LLVM::LLVMFuncOp block = attentionKernel(op);
   auto kvHeads = static_cast<int64_t>(op.getNumKvHeads());
   int64_t most = std::max<int64_t>(
-      1, blockRows / static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads()));
+      1,
+      blockRows / static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads()));
   // Few rows: small units, so that all threads have work.
   auto unitRows = [&](Value rows) {
     Value medium = k.select(k.less(rows, k.constant(16)), k.constant(1),
@@ -257,8 +290,8 @@ void EntryLowering::emitAttention(AttentionOp op) {
     return k.select(k.less(rows, k.constant(128)), medium, k.constant(most));
   };
   auto unitsOf = [&](Value rows, Value perUnit) -> Value {
-    return arith::DivUIOp::create(k.builder, k.loc,
-                                  k.sub(k.add(rows, perUnit), k.constant(1)), perUnit);
+    return arith::DivUIOp::create(
+        k.builder, k.loc, k.sub(k.add(rows, perUnit), k.constant(1)), perUnit);
   };
   Value hostRows = rowCount(op.getResult());
   Value count = k.mul(unitsOf(hostRows, unitRows(hostRows)), kvHeads);
@@ -272,7 +305,8 @@ void EntryLowering::emitAttention(AttentionOp op) {
       Value last = k.min(k.add(first, perUnit), rows);
       // Blocks of rows that share a page table.
       k.loopWhile(
-          ValueRange{first}, [&](ValueRange state) { return k.less(state[0], last); },
+          ValueRange{first},
+          [&](ValueRange state) { return k.less(state[0], last); },
           [&](ValueRange state) {
             auto table = [&](Value row) {
               return k.load(k.i64, k.offset(tables, k.mul(row, 8)));
@@ -286,7 +320,9 @@ void EntryLowering::emitAttention(AttentionOp op) {
                   Value row = k.min(inner[0], k.sub(last, k.constant(1)));
                   return k.select(inside, k.equal(table(row), mine), inside);
                 },
-                [&](ValueRange inner) { return Values{k.add(inner[0], 1)}; })[0];
+                [&](ValueRange inner) {
+                  return Values{k.add(inner[0], 1)};
+                })[0];
             k.call(block, {frame, state[0], k.sub(blockEnd, state[0]), head});
             return Values{blockEnd};
           });

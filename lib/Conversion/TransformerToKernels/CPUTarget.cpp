@@ -6,18 +6,23 @@ namespace chorus {
 
 llvm::ArrayRef<CPUTarget> getCPUTargets() {
   static const CPUTarget targets[] = {
-      {"x86-64-v3", "x86-64-v3", "",
-       "avx avx2 bmi1 bmi2 f16c fma movbe", /*vnni=*/false,
-       /*intRows=*/2, /*intPanels=*/1, /*intStreamRows=*/2, /*intScratchBytes=*/16384,
+      {"x86-64-v3", "x86-64-v3", "", "avx avx2 bmi1 bmi2 f16c fma movbe",
+       /*vnni=*/false,
+       /*intRows=*/2, /*intPanels=*/1, /*intStreamRows=*/2,
+       /*intScratchBytes=*/16384,
        /*floatRows=*/4, /*floatPanels=*/1,
-       /*scoreRows=*/5, /*scoreVectors=*/1, /*valueRows=*/6, /*valueVectors=*/1},
+       /*scoreRows=*/5, /*scoreVectors=*/1, /*valueRows=*/6,
+       /*valueVectors=*/1},
       {"x86-64-v4", "x86-64-v4", "+avx512vnni,-prefer-256-bit",
-       "avx avx2 bmi1 bmi2 f16c fma movbe avx512f avx512bw avx512cd avx512dq avx512vl "
+       "avx avx2 bmi1 bmi2 f16c fma movbe avx512f avx512bw avx512cd avx512dq "
+       "avx512vl "
        "avx512_vnni",
        /*vnni=*/true,
-       /*intRows=*/7, /*intPanels=*/2, /*intStreamRows=*/4, /*intScratchBytes=*/27648,
+       /*intRows=*/7, /*intPanels=*/2, /*intStreamRows=*/4,
+       /*intScratchBytes=*/27648,
        /*floatRows=*/8, /*floatPanels=*/2,
-       /*scoreRows=*/8, /*scoreVectors=*/2, /*valueRows=*/6, /*valueVectors=*/4},
+       /*scoreRows=*/8, /*scoreVectors=*/2, /*valueRows=*/6,
+       /*valueVectors=*/4},
   };
   return targets;
 }

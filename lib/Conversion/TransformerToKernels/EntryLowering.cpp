@@ -35,9 +35,14 @@ unsigned EntryLowering::stateSlot() const {
   return placementSlot({Placement::Kind::Output, 0}) + plan.info.outputs.size();
 }
 
-Value EntryLowering::slotAddress(unsigned slot) { return k.offset(frame, 8 * slot); }
+Value EntryLowering::slotAddress(unsigned slot) {
+  return k.offset(frame, 8 * slot);
+}
 
 RowBuffer EntryLowering::buffer(Value tensor) {
+  if (isWeightLeaf(tensor))
+    return {weightAddress(tensor),
+            rowBytesOf(cast<RankedTensorType>(tensor.getType()))};
   Placement placement = plan.placement(tensor);
   Value base = readSlot(placementSlot(placement), k.ptr);
   return {k.offset(base, placement.offset), placement.rowBytes};
@@ -63,14 +68,18 @@ Value EntryLowering::weightAddress(Value leaf) {
   if (!address.layerStride)
     return base;
   auto parameter = leaf.getDefiningOp<ParameterOp>();
-  return k.offset(base, k.mul(layerIndex(parameter.getLayer()), address.layerStride));
+  return k.offset(base,
+                  k.mul(layerIndex(parameter.getLayer()), address.layerStride));
 }
 
-Value EntryLowering::pageAddress(AttentionOp op, Value pages, Value page, Value head) {
+Value EntryLowering::pageAddress(AttentionOp op, Value pages, Value page,
+                                 Value head) {
   const EntryState &state = plan.info.states[0];
-  Value id = k.extendUnsigned(k.load(k.i32, k.offset(pages, k.mul(page, 4))), k.i64);
+  Value id =
+      k.extendUnsigned(k.load(k.i32, k.offset(pages, k.mul(page, 4))), k.i64);
   Value inPage = k.add(k.mul(layerIndex(op.getLayer()), state.kvHeads), head);
-  Value bytes = k.add(k.mul(id, state.pageBytes()), k.mul(inPage, state.headBytes()));
+  Value bytes =
+      k.add(k.mul(id, state.pageBytes()), k.mul(inPage, state.headBytes()));
   return k.offset(readSlot(stateSlot(), k.ptr), bytes);
 }
 
@@ -92,7 +101,8 @@ int64_t EntryLowering::width(Value tensor) {
 
 void EntryLowering::parallelFor(StringRef name, Value count,
                                 function_ref<void(Value, Value)> body) {
-  std::string symbol = (plan.info.name + "." + Twine(dispatchNumber++) + "." + name).str();
+  std::string symbol =
+      (plan.info.name + "." + Twine(dispatchNumber++) + "." + name).str();
   Value hostFrame = frame;
   LLVM::LLVMFuncOp function = k.begin(symbol, {k.ptr, k.i64, k.i64});
   frame = function.getArgument(0);
@@ -100,18 +110,23 @@ void EntryLowering::parallelFor(StringRef name, Value count,
   k.end();
   frame = hostFrame;
 
-  Value api = k.load(k.ptr, k.offset(arguments, offsetof(chorus_entry_args, api)));
+  Value api =
+      k.load(k.ptr, k.offset(arguments, offsetof(chorus_entry_args, api)));
   Value self = k.load(k.ptr, k.offset(api, offsetof(chorus_runtime_api, self)));
-  Value callee = k.load(k.ptr, k.offset(api, offsetof(chorus_runtime_api, parallel_for)));
+  Value callee =
+      k.load(k.ptr, k.offset(api, offsetof(chorus_runtime_api, parallel_for)));
   Value address = LLVM::AddressOfOp::create(k.builder, k.loc, function);
-  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(k.builder.getContext()),
-                                          {k.ptr, k.ptr, k.ptr, k.i64});
-  LLVM::CallOp::create(k.builder, k.loc, type, ValueRange{callee, self, address, frame, count});
+  auto type = LLVM::LLVMFunctionType::get(
+      LLVM::LLVMVoidType::get(k.builder.getContext()),
+      {k.ptr, k.ptr, k.ptr, k.i64});
+  LLVM::CallOp::create(k.builder, k.loc, type,
+                       ValueRange{callee, self, address, frame, count});
 }
 
 void EntryLowering::emitRows(const Dispatch &dispatch) {
   Operation *first = dispatch.ops.front();
-  Value shape = isa<LogSumExpOp>(first) ? first->getOperand(0) : first->getResult(0);
+  Value shape =
+      isa<LogSumExpOp>(first) ? first->getOperand(0) : first->getResult(0);
   parallelFor("rows", rowCount(shape), [&](Value begin, Value end) {
     k.loop(begin, end, 1, [&](Value row) {
       for (Operation *op : dispatch.ops)
@@ -122,26 +137,64 @@ void EntryLowering::emitRows(const Dispatch &dispatch) {
 
 void EntryLowering::emitCopy(const Dispatch &dispatch) {
   int64_t bytes = rowBytesOf(cast<RankedTensorType>(dispatch.from.getType()));
-  parallelFor("copy", rowCount(dispatch.from), [&](Value begin, Value end) {
+  auto target = [&]() -> RowBuffer {
+    if (dispatch.to)
+      return buffer(dispatch.to);
+    return {
+        readSlot(placementSlot({Placement::Kind::Output, dispatch.toOutput}),
+                 k.ptr),
+        bytes};
+  };
+  if (bytes == 0) { // No rows of a known size.
+    linalg::CopyOp::create(k.builder, k.loc, memref(dispatch.from),
+                           memref(dispatch.from, target()));
+    return;
+  }
+  Value count = k.constant(1);
+  if (ArrayRef<EntryDim> dims = plan.dims(dispatch.from); !dims.empty())
+    for (EntryDim dim : dims.drop_back())
+      count = k.mul(count, sizeOf(dim));
+  parallelFor("copy", count, [&](Value begin, Value end) {
     k.loop(begin, end, 1, [&](Value row) {
-      Value to;
-      if (dispatch.to) {
-        to = rowAddress(dispatch.to, row);
-      } else {
-        Value base = readSlot(placementSlot({Placement::Kind::Output, dispatch.toOutput}), k.ptr);
-        to = k.offset(base, k.mul(row, bytes));
-      }
-      copyBytes(rowAddress(dispatch.from, row), to, bytes);
+      RowBuffer to = target();
+      copyBytes(rowAddress(dispatch.from, row),
+                k.offset(to.base, k.mul(row, to.rowBytes)), bytes);
     });
   });
 }
 
 void EntryLowering::emitProduct(LinearOp op) {
+  // Weights whose panels follow each other are one.
+  int64_t first = 0, outputs = 0;
+  Value start;
+  uint64_t end = 0, stride = 0;
+  for (Value weight : op.getWeights()) {
+    auto type = cast<RankedTensorType>(weight.getType());
+    WeightAddress address = weights.lookup(weight.getDefiningOp());
+    bool joins = start && address.offset == end &&
+                 address.layerStride == stride && outputs % panelRows == 0;
+    if (start && !joins) {
+      emitProduct(op, start, first, outputs);
+      first += outputs;
+    }
+    if (!joins) {
+      start = weight;
+      stride = address.layerStride;
+      outputs = 0;
+    }
+    outputs += type.getDimSize(0);
+    end = address.offset + plannedBytes(type, WeightLayout::Panels);
+  }
+  emitProduct(op, start, first, outputs);
+}
+
+/// Columns [first, first + outputs) of the result: the panels from `start` on.
+void EntryLowering::emitProduct(LinearOp op, Value start, int64_t first,
+                                int64_t outputs) {
   auto inputType = cast<RankedTensorType>(op.getInput().getType());
   auto weightType = cast<RankedTensorType>(op.getWeights()[0].getType());
   bool quantized = isa<ActQ8Type>(inputType.getElementType());
   int64_t inputWidth = inputType.getShape().back();
-  int64_t outputs = width(op.getResult());
   int64_t group = quantized ? k.target.intPanels : k.target.floatPanels;
   int64_t panels = llvm::divideCeil(outputs, panelRows);
   int64_t tail = outputs - (panels - 1) * panelRows;
@@ -153,50 +206,60 @@ void EntryLowering::emitProduct(LinearOp op) {
   // Whole groups first, then the panels that are left, one by one.
   int64_t singles = panels - wholeGroups * group;
   LLVM::LLVMFuncOp whole = wholeGroups ? kernel(group, panelRows) : nullptr;
-  LLVM::LLVMFuncOp single = singles > (tail < panelRows ? 1 : 0) ? kernel(1, panelRows) : nullptr;
+  LLVM::LLVMFuncOp single =
+      singles > (tail < panelRows ? 1 : 0) ? kernel(1, panelRows) : nullptr;
   LLVM::LLVMFuncOp last = tail < panelRows ? kernel(1, tail) : nullptr;
 
-  parallelFor("linear", k.constant(wholeGroups + singles), [&](Value begin, Value end) {
-    RowBuffer input = buffer(op.getInput()), output = buffer(op.getResult());
-    RowBuffer residual = op.getResidual() ? buffer(op.getResidual()) : RowBuffer{input.base, 0};
-    Value weight = weightAddress(op.getWeights()[0]);
-    Value rows = rowCount(op.getResult());
-    uint64_t bytes = panelBytes(weightType.getElementType(), inputWidth);
-    auto run = [&](LLVM::LLVMFuncOp function, Value panel) {
-      Value column = k.mul(panel, panelRows * 4);
-      k.call(function,
-             {input.base, k.offset(weight, k.mul(panel, bytes)), k.offset(output.base, column),
-              k.constant(output.rowBytes), k.offset(residual.base, column),
-              k.constant(residual.rowBytes), rows});
-    };
-    k.loop(begin, end, 1, [&](Value unit) {
-      auto runSingle = [&] {
-        Value panel = k.add(unit, wholeGroups * group - wholeGroups);
-        if (!last)
-          return run(single, panel);
-        k.when(
-            k.equal(unit, k.constant(wholeGroups + singles - 1)), [&] { run(last, panel); },
-            [&] {
-              if (single)
-                run(single, panel);
-            });
-      };
-      if (!whole)
-        return runSingle();
-      k.when(
-          k.less(unit, k.constant(wholeGroups)), [&] { run(whole, k.mul(unit, group)); },
-          [&] {
-            if (singles)
-              runSingle();
-          });
-    });
-  });
+  parallelFor(
+      "linear", k.constant(wholeGroups + singles), [&](Value begin, Value end) {
+        RowBuffer input = buffer(op.getInput()),
+                  output = buffer(op.getResult());
+        RowBuffer residual = op.getResidual() ? buffer(op.getResidual())
+                                              : RowBuffer{input.base, 0};
+        Value weight = weightAddress(start);
+        Value rows = rowCount(op.getResult());
+        uint64_t bytes = panelBytes(weightType.getElementType(), inputWidth);
+        auto run = [&](LLVM::LLVMFuncOp function, Value panel) {
+          Value column = k.mul(k.add(k.mul(panel, panelRows), first), 4);
+          k.call(function,
+                 {input.base, k.offset(weight, k.mul(panel, bytes)),
+                  k.offset(output.base, column), k.constant(output.rowBytes),
+                  k.offset(residual.base, column),
+                  k.constant(residual.rowBytes), rows});
+        };
+        k.loop(begin, end, 1, [&](Value unit) {
+          auto runSingle = [&] {
+            Value panel = k.add(unit, wholeGroups * group - wholeGroups);
+            if (!last)
+              return run(single, panel);
+            k.when(
+                k.equal(unit, k.constant(wholeGroups + singles - 1)),
+                [&] { run(last, panel); },
+                [&] {
+                  if (single)
+                    run(single, panel);
+                });
+          };
+          if (!whole)
+            return runSingle();
+          k.when(
+              k.less(unit, k.constant(wholeGroups)),
+              [&] { run(whole, k.mul(unit, group)); },
+              [&] {
+                if (singles)
+                  runSingle();
+              });
+        });
+      });
 }
 
 LogicalResult EntryLowering::emitLoop(const Dispatch &dispatch) {
   auto loop = cast<scf::ForOp>(dispatch.ops[0]);
-  auto bound = [&](Value value) -> std::optional<int64_t> { return getConstantIntValue(value); };
-  std::optional<int64_t> lower = bound(loop.getLowerBound()), upper = bound(loop.getUpperBound()),
+  auto bound = [&](Value value) -> std::optional<int64_t> {
+    return getConstantIntValue(value);
+  };
+  std::optional<int64_t> lower = bound(loop.getLowerBound()),
+                         upper = bound(loop.getUpperBound()),
                          step = bound(loop.getStep());
   if (!lower || !upper || !step)
     return loop.emitError("a loop over layers needs constant bounds");
@@ -240,40 +303,58 @@ LogicalResult EntryLowering::emitDispatches(ArrayRef<Dispatch> list) {
 // Ops on whole tensors: linalg on views of the buffers
 //===----------------------------------------------------------------------===//
 
-/// A view of a tensor's memory: a descriptor made by hand, which the conversion
-/// to LLVM takes as it is.
+Value EntryLowering::sizeOf(EntryDim dim) {
+  return dim.isFixed() ? k.constant(dim.fixed)
+                       : readSlot(symbolSlot(dim.symbol), k.i64);
+}
+
 Value EntryLowering::memref(Value tensor) {
+  return memref(tensor, buffer(tensor));
+}
+
+/// A view of memory as `tensor`: a descriptor made by hand, which the
+/// conversion to LLVM takes as it is.
+Value EntryLowering::memref(Value tensor, RowBuffer memory) {
   auto type = cast<RankedTensorType>(tensor.getType());
-  auto index64 = [&](int64_t value) -> Value { return k.constant(value); };
-  Value base;
-  if (isa_and_nonnull<ParameterOp, RotaryTableOp>(tensor.getDefiningOp()))
-    base = weightAddress(tensor);
-  else
-    base = buffer(tensor).base;
-  SmallVector<Value> sizes;
-  for (EntryDim dim : plan.dims(tensor))
-    sizes.push_back(dim.isFixed() ? index64(dim.fixed) : readSlot(symbolSlot(dim.symbol), k.i64));
-  auto array = LLVM::LLVMArrayType::get(k.i64, type.getRank());
+  int64_t rank = type.getRank();
+  auto array = LLVM::LLVMArrayType::get(k.i64, rank);
   SmallVector<Type> fields = {k.ptr, k.ptr, k.i64};
-  if (type.getRank())
+  if (rank)
     fields.append({array, array});
-  auto descriptorType = LLVM::LLVMStructType::getLiteral(k.builder.getContext(), fields);
+  auto descriptorType =
+      LLVM::LLVMStructType::getLiteral(k.builder.getContext(), fields);
   Value descriptor = LLVM::PoisonOp::create(k.builder, k.loc, descriptorType);
   auto insert = [&](Value value, ArrayRef<int64_t> at) {
-    descriptor = LLVM::InsertValueOp::create(k.builder, k.loc, descriptor, value, at);
+    descriptor =
+        LLVM::InsertValueOp::create(k.builder, k.loc, descriptor, value, at);
   };
-  insert(base, {0});
-  insert(base, {1});
-  insert(index64(0), {2});
-  Value stride = index64(1);
-  for (int64_t i = type.getRank() - 1; i >= 0; --i) {
-    insert(sizes[i], {3, i});
+  insert(memory.base, {0});
+  insert(memory.base, {1});
+  insert(k.constant(0), {2});
+  // The rows of a slice are further apart than they are long.
+  bool isSlice = rank && memory.rowBytes != rowBytesOf(type);
+  Value stride = k.constant(1);
+  for (int64_t i = rank - 1; i >= 0; --i) {
+    Value size = sizeOf(plan.dims(tensor)[i]);
+    insert(size, {3, i});
     insert(stride, {4, i});
-    if (i)
-      stride = k.mul(stride, sizes[i]);
+    if (i == rank - 1 && isSlice)
+      stride =
+          k.constant(memory.rowBytes / (type.getElementTypeBitWidth() / 8));
+    else if (i)
+      stride = k.mul(stride, size);
   }
-  auto memrefType = MemRefType::get(type.getShape(), type.getElementType());
-  return UnrealizedConversionCastOp::create(k.builder, k.loc, memrefType, descriptor).getResult(0);
+  MemRefLayoutAttrInterface layout;
+  if (isSlice) {
+    SmallVector<int64_t> strides(rank, ShapedType::kDynamic);
+    strides.back() = 1;
+    layout = StridedLayoutAttr::get(k.builder.getContext(), 0, strides);
+  }
+  auto memrefType =
+      MemRefType::get(type.getShape(), type.getElementType(), layout);
+  return UnrealizedConversionCastOp::create(k.builder, k.loc, memrefType,
+                                            descriptor)
+      .getResult(0);
 }
 
 LogicalResult EntryLowering::emitSerial(Operation *op) {
@@ -281,14 +362,10 @@ LogicalResult EntryLowering::emitSerial(Operation *op) {
   if (!linalgOp)
     return op->emitError("no kernel handles this op");
   auto scalar = [&](Value value) -> Value {
-    if (Value known = hostValues.lookupOrNull(value))
-      return known;
     Operation *definition = value.getDefiningOp();
     if (!definition || !definition->hasTrait<OpTrait::ConstantLike>())
       return nullptr;
-    Operation *copy = k.builder.clone(*definition);
-    hostValues.map(value, copy->getResult(0));
-    return copy->getResult(0);
+    return k.builder.clone(*definition)->getResult(0);
   };
   SmallVector<Value> operands;
   for (OpOperand &operand : op->getOpOperands()) {
@@ -308,11 +385,16 @@ LogicalResult EntryLowering::emitSerial(Operation *op) {
     Placement at = plan.placement(result);
     bool inPlace = false;
     if (!value.getDefiningOp<tensor::EmptyOp>()) {
-      if (!isa_and_nonnull<ParameterOp, RotaryTableOp>(value.getDefiningOp())) {
+      if (!isWeightLeaf(value)) {
         Placement from = plan.placement(value);
-        inPlace = from.kind == at.kind && from.index == at.index && from.offset == at.offset;
+        inPlace = from.kind == at.kind && from.index == at.index &&
+                  from.offset == at.offset;
       }
-      if (!inPlace && linalgOp.payloadUsesValueFromOperand(&operand))
+      // What the op does not write stays as it was.
+      bool isPartial =
+          !linalgOp.getMatchingIndexingMap(&operand).isPermutation();
+      if (!inPlace &&
+          (isPartial || linalgOp.payloadUsesValueFromOperand(&operand)))
         linalg::CopyOp::create(k.builder, k.loc, memref(value), target);
     }
     operands.push_back(target);
@@ -330,8 +412,8 @@ LogicalResult EntryLowering::emitSerial(Operation *op) {
       Value source = memref(extract.getTensor());
       OpBuilder::InsertionGuard innerGuard(k.builder);
       k.builder.setInsertionPoint(extract);
-      Value loaded =
-          memref::LoadOp::create(k.builder, k.loc, source, extract.getIndices());
+      Value loaded = memref::LoadOp::create(k.builder, k.loc, source,
+                                            extract.getIndices());
       extract.replaceAllUsesWith(loaded);
       extract.erase();
       return;
@@ -342,13 +424,15 @@ LogicalResult EntryLowering::emitSerial(Operation *op) {
         continue;
       Value outside = scalar(value);
       if (auto dim = value.getDefiningOp<tensor::DimOp>(); !outside && dim) {
-        EntryDim size = plan.dims(dim.getSource())[*dim.getConstantIndex()];
-        Value number = size.isFixed() ? k.constant(size.fixed)
-                                      : readSlot(symbolSlot(size.symbol), k.i64);
-        outside = arith::IndexCastOp::create(k.builder, k.loc, k.builder.getIndexType(), number);
+        std::optional<int64_t> place = dim.getConstantIndex();
+        if (place)
+          outside = arith::IndexCastOp::create(
+              k.builder, k.loc, k.builder.getIndexType(),
+              sizeOf(plan.dims(dim.getSource())[*place]));
       }
       if (!outside) {
-        result = inner->emitError("uses a value from outside that is no constant");
+        result =
+            inner->emitError("uses a value from outside that is no constant");
         return;
       }
       operand.set(outside);
@@ -362,10 +446,13 @@ LogicalResult EntryLowering::emitSerial(Operation *op) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult EntryLowering::emit() {
-  LLVM::LLVMFuncOp function = k.begin(plan.info.function, {k.ptr}, /*exported=*/true);
+  LLVM::LLVMFuncOp function =
+      k.begin(plan.info.function, {k.ptr}, /*exported=*/true);
   arguments = function.getArgument(0);
   frame = k.scratch(8 * (stateSlot() + 2));
-  auto argument = [&](size_t field) { return k.load(k.ptr, k.offset(arguments, field)); };
+  auto argument = [&](size_t field) {
+    return k.load(k.ptr, k.offset(arguments, field));
+  };
 
   writeSlot(weightsSlot, argument(offsetof(chorus_entry_args, weights)));
   Value symbols = argument(offsetof(chorus_entry_args, symbols));
@@ -374,7 +461,9 @@ LogicalResult EntryLowering::emit() {
 
   Value arena = argument(offsetof(chorus_entry_args, arena));
   for (auto [index, slot] : llvm::enumerate(plan.info.arena)) {
-    writeSlot(placementSlot({Placement::Kind::Arena, static_cast<unsigned>(index)}), arena);
+    writeSlot(
+        placementSlot({Placement::Kind::Arena, static_cast<unsigned>(index)}),
+        arena);
     Value bytes = k.constant(slot.bytes);
     for (unsigned symbol : slot.symbols)
       bytes = k.mul(bytes, readSlot(symbolSlot(symbol), k.i64));
@@ -383,16 +472,20 @@ LogicalResult EntryLowering::emit() {
   }
   Value inputs = argument(offsetof(chorus_entry_args, inputs));
   for (unsigned i = 0; i < plan.info.inputs.size(); ++i)
-    writeSlot(placementSlot({Placement::Kind::Input, i}), k.load(k.ptr, k.offset(inputs, 8 * i)));
+    writeSlot(placementSlot({Placement::Kind::Input, i}),
+              k.load(k.ptr, k.offset(inputs, 8 * i)));
   Value outputs = argument(offsetof(chorus_entry_args, outputs));
   for (unsigned i = 0; i < plan.info.outputs.size(); ++i)
     writeSlot(placementSlot({Placement::Kind::Output, i}),
               k.load(k.ptr, k.offset(outputs, 8 * i)));
   if (!plan.info.states.empty()) {
     Value state = argument(offsetof(chorus_entry_args, states));
-    writeSlot(stateSlot(), k.load(k.ptr, k.offset(state, offsetof(chorus_paged_state, pool))));
+    writeSlot(
+        stateSlot(),
+        k.load(k.ptr, k.offset(state, offsetof(chorus_paged_state, pool))));
     writeSlot(stateSlot() + 1,
-              k.load(k.ptr, k.offset(state, offsetof(chorus_paged_state, row_pages))));
+              k.load(k.ptr,
+                     k.offset(state, offsetof(chorus_paged_state, row_pages))));
   }
   if (failed(emitDispatches(plan.dispatches)))
     return failure();

@@ -1,4 +1,5 @@
-//===- EntryLowering.h - Emits one entry --------------------------*- C++ -*-===//
+//===- EntryLowering.h - Emits one entry --------------------------*- C++
+//-*-===//
 //
 // The host program of an entry is one exported function. It keeps a frame of
 // 8-byte words on its stack: addresses of all buffers, sizes, the current
@@ -16,8 +17,6 @@
 #include "chorus/Conversion/TransformerToKernels/WeightPlan.h"
 #include "chorus/Dialect/Transformer/TransformerOps.h"
 
-#include "mlir/IR/IRMapping.h"
-
 namespace chorus {
 
 /// A row tensor as a kernel sees it.
@@ -28,7 +27,8 @@ struct RowBuffer {
 
 class EntryLowering {
 public:
-  EntryLowering(const EntryPlan &plan, const WeightPlan &weights, KernelBuilder &k)
+  EntryLowering(const EntryPlan &plan, const WeightPlan &weights,
+                KernelBuilder &k)
       : plan(plan), weights(weights), k(k) {}
 
   mlir::LogicalResult emit();
@@ -40,8 +40,12 @@ private:
   unsigned placementSlot(const Placement &placement) const;
   unsigned stateSlot() const;
   Value slotAddress(unsigned slot);
-  Value readSlot(unsigned slot, Type type) { return k.load(type, slotAddress(slot)); }
-  void writeSlot(unsigned slot, Value value) { k.store(value, slotAddress(slot)); }
+  Value readSlot(unsigned slot, Type type) {
+    return k.load(type, slotAddress(slot));
+  }
+  void writeSlot(unsigned slot, Value value) {
+    k.store(value, slotAddress(slot));
+  }
 
   // What kernels ask for. All read the frame of the current function.
   RowBuffer buffer(Value tensor);
@@ -50,7 +54,8 @@ private:
   Value layerIndex(Value layer);
   /// Address of keys and values of the current layer's kv head `head` in page
   /// number `page` of the table at `pages`.
-  Value pageAddress(transformer::AttentionOp op, Value pages, Value page, Value head);
+  Value pageAddress(transformer::AttentionOp op, Value pages, Value page,
+                    Value head);
   Value rowCount(Value tensor);
   int64_t width(Value tensor);
 
@@ -58,12 +63,16 @@ private:
   mlir::LogicalResult emitDispatches(llvm::ArrayRef<Dispatch> list);
   mlir::LogicalResult emitLoop(const Dispatch &dispatch);
   mlir::LogicalResult emitSerial(mlir::Operation *op);
+  Value sizeOf(EntryDim dim);
   Value memref(Value tensor);
+  Value memref(Value tensor, RowBuffer memory);
   void parallelFor(llvm::StringRef name, Value count,
                    llvm::function_ref<void(Value begin, Value end)> body);
   void emitCopy(const Dispatch &dispatch);
   void emitRows(const Dispatch &dispatch);
   void emitProduct(transformer::LinearOp op);
+  void emitProduct(transformer::LinearOp op, Value start, int64_t first,
+                   int64_t outputs);
   void emitAttention(transformer::AttentionOp op);
 
   // RowKernels.cpp: one op on one row.
@@ -79,7 +88,8 @@ private:
   void emitAdd(mlir::Operation *op, Value row);
   void emitAppend(transformer::AttentionOp op, Value row);
   /// Calls body(channel, lanes used) for vectors of 16 channels.
-  void channels(int64_t width, llvm::function_ref<void(Value channel, int64_t count)> body);
+  void channels(int64_t width,
+                llvm::function_ref<void(Value channel, int64_t count)> body);
   void copyBytes(Value from, Value to, int64_t bytes);
   Value roundToCache(Value vector, Type cacheType);
 
@@ -91,14 +101,14 @@ private:
   KernelBuilder &k;
   Value frame, arguments;
   unsigned dispatchNumber = 0;
-  mlir::IRMapping hostValues;
 };
 
 /// The function product(input, weight panels, output, output row bytes,
 /// residual, residual row bytes, rows) for `panels` neighbouring panels whose
 /// last one has `tail` columns. ProductKernels.cpp.
-mlir::LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
-                                     bool quantizedInput, bool residual, int64_t panels,
+mlir::LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType,
+                                     int64_t width, bool quantizedInput,
+                                     bool residual, int64_t panels,
                                      int64_t tail);
 
 /// Emits "chorus_sampling_masses" of the step ABI. SamplingKernels.cpp.

@@ -2,6 +2,7 @@
 
 #include "EntryPlan.h"
 
+#include "chorus/Conversion/TransformerToKernels/TransformerToKernels.h"
 #include "chorus/Dialect/Transformer/TransformerOps.h"
 #include "chorus_rt/step_abi.h"
 
@@ -39,14 +40,25 @@ int64_t rowBytesOf(RankedTensorType type) {
   return width * ((type.getElementTypeBitWidth() + 7) / 8);
 }
 
-static RankedTensorType tensorType(Value value) { return cast<RankedTensorType>(value.getType()); }
+static RankedTensorType tensorType(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+
+bool isWeightLeaf(Value value) {
+  return isa_and_nonnull<ParameterOp, RotaryTableOp>(value.getDefiningOp());
+}
+
+/// Whether an entry may take, give or keep tensors of such elements.
+static bool isStorable(Type type) {
+  return type.isF32() || type.isF16() || type.isBF16() || type.isF64() ||
+         type.isInteger(1) || type.isInteger(8) || type.isInteger(32) ||
+         type.isInteger(64);
+}
 
 static bool isRowOp(Operation *op) {
-  if (isa<EmbeddingOp, QuantizeActivationsOp, RMSNormOp, RotaryOp, RoundToCacheOp, GLUOp,
-          SelectRowsOp, LogSumExpOp>(op))
-    return true;
-  return isa<arith::AddFOp>(op) && isa<RankedTensorType>(op->getResult(0).getType()) &&
-         tensorType(op->getResult(0)).getRank() >= 1;
+  return isa<EmbeddingOp, QuantizeActivationsOp, RMSNormOp, RotaryOp,
+             RoundToCacheOp, GLUOp, SelectRowsOp, LogSumExpOp, arith::AddFOp>(
+      op);
 }
 
 //===----------------------------------------------------------------------===//
@@ -65,7 +77,8 @@ LogicalResult EntryPlan::unify(Operation *op, EntryDim a, EntryDim b) {
   if (a == b)
     return success();
   if (a.isFixed() && b.isFixed())
-    return op->emitError() << "dimensions " << a.fixed << " and " << b.fixed << " must be equal";
+    return op->emitError() << "dimensions " << a.fixed << " and " << b.fixed
+                           << " must be equal";
   // The later symbol takes the earlier one's place.
   if (a.isFixed() || (!b.isFixed() && a.symbol < b.symbol))
     std::swap(a, b);
@@ -73,7 +86,9 @@ LogicalResult EntryPlan::unify(Operation *op, EntryDim a, EntryDim b) {
   return success();
 }
 
-const SmallVector<EntryDim> &EntryPlan::dims(Value value) const { return dimsOf.at(value); }
+const SmallVector<EntryDim> &EntryPlan::dims(Value value) const {
+  return dimsOf.at(value);
+}
 
 std::pair<int64_t, SmallVector<unsigned>> EntryPlan::rows(Value value) const {
   std::pair<int64_t, SmallVector<unsigned>> result{1, {}};
@@ -90,14 +105,18 @@ std::pair<int64_t, SmallVector<unsigned>> EntryPlan::rows(Value value) const {
 }
 
 LogicalResult EntryPlan::inferDims(Operation *op) {
-  auto same = [&](Value result, Value source) { dimsOf[result] = dimsOf.at(source); };
+  auto same = [&](Value result, Value source) {
+    dimsOf[result] = dimsOf.at(source);
+  };
   auto unifyAll = [&](Value a, Value b) -> LogicalResult {
     for (auto [x, y] : llvm::zip_equal(dimsOf.at(a), dimsOf.at(b)))
       if (failed(unify(op, x, y)))
         return failure();
     return success();
   };
-  auto widthOf = [&](Value value) { return EntryDim::of(tensorType(value).getShape().back()); };
+  auto widthOf = [&](Value value) {
+    return EntryDim::of(tensorType(value).getShape().back());
+  };
 
   if (isa<ParameterOp, RotaryTableOp>(op)) {
     for (int64_t size : tensorType(op->getResult(0)).getShape())
@@ -114,10 +133,13 @@ LogicalResult EntryPlan::inferDims(Operation *op) {
     Dims dims = dimsOf.at(linear.getInput());
     dims.back() = widthOf(linear.getResult());
     dimsOf[linear.getResult()] = dims;
-    return linear.getResidual() ? unifyAll(linear.getResult(), linear.getResidual()) : success();
+    return linear.getResidual()
+               ? unifyAll(linear.getResult(), linear.getResidual())
+               : success();
   }
   if (auto select = dyn_cast<SelectRowsOp>(op)) {
-    dimsOf[select.getResult()] = {dimsOf.at(select.getRows())[0], widthOf(select.getResult())};
+    dimsOf[select.getResult()] = {dimsOf.at(select.getRows())[0],
+                                  widthOf(select.getResult())};
     return success();
   }
   if (auto sum = dyn_cast<LogSumExpOp>(op)) {
@@ -134,7 +156,8 @@ LogicalResult EntryPlan::inferDims(Operation *op) {
   }
   if (auto attention = dyn_cast<AttentionOp>(op)) {
     same(attention.getResult(), attention.getQuery());
-    return unify(op, dimsOf.at(attention.getQuery())[0], dimsOf.at(attention.getPositions())[0]);
+    return unify(op, dimsOf.at(attention.getQuery())[0],
+                 dimsOf.at(attention.getPositions())[0]);
   }
   if (isa<QuantizeActivationsOp, RMSNormOp, RoundToCacheOp>(op)) {
     same(op->getResult(0), op->getOperand(0));
@@ -147,6 +170,16 @@ LogicalResult EntryPlan::inferDims(Operation *op) {
   if (isa<arith::AddFOp>(op)) {
     same(op->getResult(0), op->getOperand(0));
     return unifyAll(op->getOperand(0), op->getOperand(1));
+  }
+  if (auto cast = dyn_cast<tensor::CastOp>(op)) {
+    same(cast.getResult(), cast.getSource());
+    for (auto [dim, size] :
+         llvm::zip_equal(dimsOf.at(cast.getSource()),
+                         tensorType(cast.getResult()).getShape()))
+      if (!ShapedType::isDynamic(size) &&
+          failed(unify(op, dim, EntryDim::of(size))))
+        return failure();
+    return success();
   }
   if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op)) {
     Dims dims = dimsOf.at(slice.getSource());
@@ -162,17 +195,21 @@ LogicalResult EntryPlan::inferDims(Operation *op) {
         dims.push_back(EntryDim::of(size));
         continue;
       }
-      auto dim = empty.getDynamicSizes()[dynamic++].getDefiningOp<tensor::DimOp>();
-      std::optional<int64_t> index = dim ? dim.getConstantIndex() : std::nullopt;
+      auto dim =
+          empty.getDynamicSizes()[dynamic++].getDefiningOp<tensor::DimOp>();
+      std::optional<int64_t> index =
+          dim ? dim.getConstantIndex() : std::nullopt;
       if (!index)
-        return op->emitError("a dynamic size must be a tensor.dim with a constant index");
+        return op->emitError(
+            "a dynamic size must be a tensor.dim with a constant index");
       dims.push_back(dimsOf.at(dim.getSource())[*index]);
     }
     dimsOf[empty.getResult()] = dims;
     return success();
   }
   if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op)) {
-    for (auto [result, init] : llvm::zip_equal(op->getResults(), linalgOp.getDpsInits()))
+    for (auto [result, init] :
+         llvm::zip_equal(op->getResults(), linalgOp.getDpsInits()))
       same(result, init);
     // Dimensions of one loop are equal.
     SmallVector<std::optional<EntryDim>> loops(linalgOp.getNumLoops());
@@ -180,7 +217,8 @@ LogicalResult EntryPlan::inferDims(Operation *op) {
       if (!isa<RankedTensorType>(operand.get().getType()))
         continue;
       AffineMap map = linalgOp.getMatchingIndexingMap(&operand);
-      for (auto [expr, dim] : llvm::zip_equal(map.getResults(), dimsOf.at(operand.get()))) {
+      for (auto [expr, dim] :
+           llvm::zip_equal(map.getResults(), dimsOf.at(operand.get()))) {
         auto position = dyn_cast<AffineDimExpr>(expr);
         if (!position)
           continue;
@@ -217,8 +255,8 @@ LogicalResult EntryPlan::collect(Block &block, std::vector<Dispatch> &into) {
   };
   for (Operation &op : block) {
     if (auto loop = dyn_cast<scf::ForOp>(op)) {
-      for (auto [argument, result, init] :
-           llvm::zip_equal(loop.getRegionIterArgs(), loop.getResults(), loop.getInitArgs()))
+      for (auto [argument, result, init] : llvm::zip_equal(
+               loop.getRegionIterArgs(), loop.getResults(), loop.getInitArgs()))
         dimsOf[argument] = dimsOf[result] = dimsOf.at(init);
       std::vector<Dispatch> body;
       if (failed(collect(*loop.getBody(), body)))
@@ -226,20 +264,37 @@ LogicalResult EntryPlan::collect(Block &block, std::vector<Dispatch> &into) {
       append(Dispatch::Kind::Loop, loop).body = std::move(body);
       continue;
     }
-    bool scalar = llvm::none_of(op.getResultTypes(),
-                                [](Type type) { return isa<RankedTensorType>(type); });
+    bool scalar = llvm::none_of(op.getResultTypes(), [](Type type) {
+      return isa<RankedTensorType>(type);
+    });
     if (scalar && (op.getNumRegions() == 0))
       continue; // Terminators, constants, index arithmetic.
+    bool isLeaf = isa<ParameterOp, RotaryTableOp>(op);
+    if (!isLeaf && isa_and_nonnull<TransformerDialect>(op.getDialect()) &&
+        !hasKernel(&op))
+      return op.emitError("no kernel handles this form of the op");
     if (failed(inferDims(&op)))
       return failure();
-    if (isa<ParameterOp, RotaryTableOp, tensor::EmptyOp>(op))
+    if (isLeaf || isa<tensor::EmptyOp>(op))
       continue;
-    if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op)) {
+    for (Value result : op.getResults())
+      if (Type element = tensorType(result).getElementType();
+          !isStorable(element) && !isa<ActQ8Type>(element))
+        return op.emitError()
+               << "no memory is planned for elements of type " << element;
+    if (isa<tensor::CastOp, tensor::ExtractSliceOp>(op) &&
+        isWeightLeaf(op.getOperand(0)))
+      return op.emitError("a parameter can only be read as it is");
+    if (auto cast = dyn_cast<tensor::CastOp>(op)) {
+      storage[cast.getResult()] = cast.getSource();
+    } else if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op)) {
       ArrayRef<int64_t> offsets = slice.getStaticOffsets();
       auto source = tensorType(slice.getSource());
-      bool columns = llvm::all_of(offsets.drop_back(), [](int64_t at) { return at == 0; }) &&
+      bool columns = llvm::all_of(offsets.drop_back(),
+                                  [](int64_t at) { return at == 0; }) &&
                      !ShapedType::isDynamic(offsets.back()) &&
-                     llvm::all_of(slice.getStaticStrides(), [](int64_t s) { return s == 1; }) &&
+                     llvm::all_of(slice.getStaticStrides(),
+                                  [](int64_t s) { return s == 1; }) &&
                      slice.getType().getRank() == source.getRank() &&
                      !ShapedType::isDynamic(slice.getType().getShape().back());
       for (int64_t i = 0; columns && i + 1 < source.getRank(); ++i)
@@ -247,7 +302,8 @@ LogicalResult EntryPlan::collect(Block &block, std::vector<Dispatch> &into) {
       if (!columns)
         return op.emitError("only columns of whole rows can be sliced");
       slices[slice.getResult()] = {slice.getSource(),
-                                   offsets.back() * (source.getElementTypeBitWidth() / 8)};
+                                   offsets.back() *
+                                       (source.getElementTypeBitWidth() / 8)};
     } else if (isa<LinearOp>(op)) {
       append(Dispatch::Kind::Product, &op);
     } else if (isa<AttentionOp>(op)) {
@@ -293,7 +349,7 @@ int64_t EntryPlan::lastUseInside(Value value, Operation *loop) const {
   for (Operation *user : value.getUsers()) {
     if (!loop->isProperAncestor(user))
       continue;
-    if (isa<tensor::ExtractSliceOp>(user))
+    if (isa<tensor::ExtractSliceOp, tensor::CastOp>(user))
       last = std::max(last, lastUseInside(user->getResult(0), loop));
     else if (isa<scf::YieldOp>(user))
       last = std::numeric_limits<int64_t>::max();
@@ -320,15 +376,17 @@ void EntryPlan::coalesceLoops(std::vector<Dispatch> &list) {
     };
     Operation *yield = loop.getBody()->getTerminator();
     for (auto [argument, result, init, yielded] :
-         llvm::zip_equal(loop.getRegionIterArgs(), loop.getResults(), loop.getInitArgs(),
-                         yield->getOperands())) {
+         llvm::zip_equal(loop.getRegionIterArgs(), loop.getResults(),
+                         loop.getInitArgs(), yield->getOperands())) {
       storage[result] = argument;
-      if (init.hasOneUse() && init.getDefiningOp() && !slices.count(init) && !storage.count(init))
+      if (init.hasOneUse() && init.getDefiningOp() && !slices.count(init) &&
+          !storage.count(init))
         storage[init] = argument;
       else
         before.push_back(copy(init, argument));
-      auto producer = yielded.getDefiningOp() ? points.find(yielded.getDefiningOp())
-                                              : points.end();
+      auto producer = yielded.getDefiningOp()
+                          ? points.find(yielded.getDefiningOp())
+                          : points.end();
       bool inPlace = producer != points.end() && !slices.count(yielded) &&
                      !storage.count(yielded) &&
                      yielded.getParentBlock() == loop.getBody() &&
@@ -353,29 +411,34 @@ LogicalResult EntryPlan::place() {
 
   // Results of linalg ops are made in place of an init that nothing else reads.
   function.walk([&](linalg::LinalgOp op) {
-    for (auto [result, init] : llvm::zip_equal(op->getResults(), op.getDpsInits()))
-      if (init.getDefiningOp() && !init.getDefiningOp<tensor::EmptyOp>() && init.hasOneUse() &&
-          !isa<ParameterOp, RotaryTableOp>(init.getDefiningOp()) && !slices.count(init))
+    for (auto [result, init] :
+         llvm::zip_equal(op->getResults(), op.getDpsInits()))
+      if (init.getDefiningOp() && !init.getDefiningOp<tensor::EmptyOp>() &&
+          init.hasOneUse() && !isWeightLeaf(init) && !slices.count(init) &&
+          !storage.count(init))
         storage[result] = init;
   });
 
   for (auto [index, argument] : llvm::enumerate(function.getArguments()))
     if (isa<RankedTensorType>(argument.getType()))
-      placements[argument] = {Placement::Kind::Input, static_cast<unsigned>(info.inputs.size()), 0,
+      placements[argument] = {Placement::Kind::Input,
+                              static_cast<unsigned>(info.inputs.size()), 0,
                               rowBytesOf(tensorType(argument))},
       info.inputs.emplace_back();
 
-  auto terminator = cast<func::ReturnOp>(function.getBody().front().getTerminator());
+  auto terminator =
+      cast<func::ReturnOp>(function.getBody().front().getTerminator());
   for (auto [index, value] : llvm::enumerate(terminator.getOperands())) {
     Value root = storageOf(value);
-    bool direct = !slices.count(value) && !placements.count(root) && root.getDefiningOp() &&
-                  !isa<ParameterOp, RotaryTableOp, tensor::EmptyOp>(root.getDefiningOp());
+    bool direct = !slices.count(value) && !placements.count(root) &&
+                  root.getDefiningOp() && !isWeightLeaf(root) &&
+                  !root.getDefiningOp<tensor::EmptyOp>();
     if (auto argument = dyn_cast<BlockArgument>(root))
       direct = !slices.count(value) && !placements.count(root) &&
                isa<scf::ForOp>(argument.getOwner()->getParentOp());
     if (direct) {
-      placements[root] = {Placement::Kind::Output, static_cast<unsigned>(index), 0,
-                          rowBytesOf(tensorType(value))};
+      placements[root] = {Placement::Kind::Output, static_cast<unsigned>(index),
+                          0, rowBytesOf(tensorType(value))};
       continue;
     }
     Dispatch dispatch;
@@ -401,8 +464,9 @@ void EntryPlan::assignArena() {
       entry->second.second = std::max(entry->second.second, to);
     }
   };
-  std::function<void(std::vector<Dispatch> &, SmallVector<const Dispatch *>)> visit =
-      [&](std::vector<Dispatch> &list, SmallVector<const Dispatch *> loops) {
+  std::function<void(std::vector<Dispatch> &, SmallVector<const Dispatch *>)>
+      visit = [&](std::vector<Dispatch> &list,
+                  SmallVector<const Dispatch *> loops) {
         auto use = [&](Value value, const Dispatch &dispatch) {
           if (!isa<RankedTensorType>(value.getType()))
             return;
@@ -411,7 +475,8 @@ void EntryPlan::assignArena() {
           int64_t to = dispatch.endPoint;
           for (const Dispatch *loop : loops) {
             auto definition = root.getDefiningOp();
-            bool inside = definition && loop->ops[0]->isProperAncestor(definition);
+            bool inside =
+                definition && loop->ops[0]->isProperAncestor(definition);
             if (!inside)
               to = std::max(to, loop->endPoint);
           }
@@ -419,7 +484,8 @@ void EntryPlan::assignArena() {
         };
         for (Dispatch &dispatch : list) {
           if (dispatch.kind == Dispatch::Kind::Copy) {
-            use(dispatch.from, dispatch);
+            if (!isWeightLeaf(dispatch.from))
+              use(dispatch.from, dispatch);
             if (dispatch.to)
               use(dispatch.to, dispatch);
             continue;
@@ -435,11 +501,11 @@ void EntryPlan::assignArena() {
           }
           for (Operation *op : dispatch.ops) {
             for (Value operand : op->getOperands())
-              if (!isa_and_nonnull<ParameterOp, RotaryTableOp, tensor::EmptyOp>(
-                      operand.getDefiningOp()))
+              if (!isWeightLeaf(operand) &&
+                  !operand.getDefiningOp<tensor::EmptyOp>())
                 use(operand, dispatch);
             op->walk([&](tensor::ExtractOp extract) {
-              if (!isa_and_nonnull<ParameterOp, RotaryTableOp>(extract.getTensor().getDefiningOp()))
+              if (!isWeightLeaf(extract.getTensor()))
                 use(extract.getTensor(), dispatch);
             });
             for (Value result : op->getResults())
@@ -454,7 +520,8 @@ void EntryPlan::assignArena() {
     SmallVector<unsigned> symbols;
   };
   SmallVector<Slot> slots;
-  SmallVector<std::pair<int64_t, size_t>> order; // First point, place in `live`.
+  SmallVector<std::pair<int64_t, size_t>>
+      order; // First point, place in `live`.
   for (auto [index, entry] : llvm::enumerate(live))
     order.push_back({entry.second.first, index});
   llvm::sort(order);
@@ -464,9 +531,10 @@ void EntryPlan::assignArena() {
       continue;
     RankedTensorType type = tensorType(root);
     SmallVector<unsigned> symbols;
-    uint64_t bytes = isa<ActQ8Type>(type.getElementType())
-                         ? rowBytesOf(type)
-                         : std::max<int64_t>(1, type.getElementTypeBitWidth() / 8);
+    uint64_t bytes =
+        isa<ActQ8Type>(type.getElementType())
+            ? rowBytesOf(type)
+            : std::max<int64_t>(1, type.getElementTypeBitWidth() / 8);
     ArrayRef<EntryDim> all = dimsOf.at(root);
     if (isa<ActQ8Type>(type.getElementType()))
       all = all.drop_back();
@@ -529,17 +597,24 @@ LogicalResult EntryPlan::build() {
   info.isStep = function->hasAttr("transformer.step");
   for (BlockArgument argument : function.getArguments()) {
     if (auto state = dyn_cast<StateType>(argument.getType())) {
-      info.states.push_back({state.getElementType(), state.getLayers(), state.getKvHeads(),
-                             state.getHeadDim()});
+      info.states.push_back({state.getElementType(), state.getLayers(),
+                             state.getKvHeads(), state.getHeadDim()});
       continue;
     }
     auto type = dyn_cast<RankedTensorType>(argument.getType());
     if (!type)
-      return function.emitError() << "argument " << argument.getArgNumber() << " has type "
-                                  << argument.getType() << ", expected a ranked tensor";
+      return function.emitError()
+             << "argument " << argument.getArgNumber() << " has type "
+             << argument.getType() << ", expected a ranked tensor";
+    if (!isStorable(type.getElementType()))
+      return function.emitError()
+             << "argument " << argument.getArgNumber()
+             << " has elements of type " << type.getElementType()
+             << ", which an entry cannot take";
     for (int64_t size : type.getShape()) {
       bool dynamic = ShapedType::isDynamic(size);
-      EntryDim dim = dynamic ? EntryDim::ofSymbol(bindings.size()) : EntryDim::of(size);
+      EntryDim dim =
+          dynamic ? EntryDim::ofSymbol(bindings.size()) : EntryDim::of(size);
       if (dynamic)
         bindings.push_back(dim);
       dimsOf[argument].push_back(dim);
@@ -547,13 +622,19 @@ LogicalResult EntryPlan::build() {
   }
   if (failed(collect(function.getBody().front(), dispatches)))
     return failure();
+  for (auto [index, type] : llvm::enumerate(function.getResultTypes()))
+    if (auto tensor = dyn_cast<RankedTensorType>(type);
+        !tensor || !isStorable(tensor.getElementType()))
+      return function.emitError() << "result " << index << " has type " << type
+                                  << ", which an entry cannot give";
 
   // Number the symbols that are left in order of their first appearance.
   SmallVector<EntryDim> numbers;
   unsigned next = 0;
   for (unsigned symbol = 0; symbol < bindings.size(); ++symbol)
-    numbers.push_back(bindings[symbol] == EntryDim::ofSymbol(symbol) ? EntryDim::ofSymbol(next++)
-                                                                    : EntryDim());
+    numbers.push_back(bindings[symbol] == EntryDim::ofSymbol(symbol)
+                          ? EntryDim::ofSymbol(next++)
+                          : EntryDim());
   for (unsigned symbol = 0; symbol < bindings.size(); ++symbol)
     if (EntryDim root = resolve(EntryDim::ofSymbol(symbol)); root.isFixed())
       numbers[symbol] = root;
@@ -568,15 +649,18 @@ LogicalResult EntryPlan::build() {
     bindings.push_back(EntryDim::ofSymbol(symbol));
   static const char *const stepSymbols[] = {"T", "R"};
   for (unsigned symbol = 0; symbol < next; ++symbol)
-    info.symbols.push_back(info.isStep && symbol < 2 ? stepSymbols[symbol]
-                                                     : "s" + std::to_string(symbol));
+    info.symbols.push_back(info.isStep && symbol < 2
+                               ? stepSymbols[symbol]
+                               : "s" + std::to_string(symbol));
 
   if (failed(place()))
     return failure();
 
-  auto describe = [&](Value value, Attribute name, StringRef fallback, unsigned index) {
+  auto describe = [&](Value value, Attribute name, StringRef fallback,
+                      unsigned index) {
     auto text = dyn_cast_or_null<StringAttr>(name);
-    return EntryTensor{text ? text.str() : fallback.str() + std::to_string(index),
+    return EntryTensor{text ? text.str()
+                            : fallback.str() + std::to_string(index),
                        tensorType(value).getElementType(),
                        {dimsOf.at(value).begin(), dimsOf.at(value).end()}};
   };
@@ -584,15 +668,19 @@ LogicalResult EntryPlan::build() {
   for (BlockArgument argument : function.getArguments())
     if (isa<RankedTensorType>(argument.getType()))
       info.inputs.push_back(describe(
-          argument, function.getArgAttr(argument.getArgNumber(), "transformer.name"), "arg",
-          argument.getArgNumber()));
-  auto terminator = cast<func::ReturnOp>(function.getBody().front().getTerminator());
+          argument,
+          function.getArgAttr(argument.getArgNumber(), "transformer.name"),
+          "arg", argument.getArgNumber()));
+  auto terminator =
+      cast<func::ReturnOp>(function.getBody().front().getTerminator());
   for (auto [index, value] : llvm::enumerate(terminator.getOperands())) {
     info.outputs.push_back(
-        describe(value, function.getResultAttr(index, "transformer.name"), "result", index));
+        describe(value, function.getResultAttr(index, "transformer.name"),
+                 "result", index));
     for (EntryDim dim : info.outputs.back().dims)
       if (!dim.isFixed() && dim.symbol >= next)
-        return function.emitError("an output dimension does not come from an input");
+        return function.emitError(
+            "an output dimension does not come from an input");
   }
   return success();
 }

@@ -78,15 +78,22 @@ private:
 
   llvm::DenseMap<mlir::Value, Dims> dimsOf;
   std::vector<EntryDim> bindings; ///< Symbol to the dimension that it equals.
-  llvm::DenseMap<mlir::Value, std::pair<mlir::Value, int64_t>> slices; ///< Slice to source, offset.
-  llvm::DenseMap<mlir::Value, mlir::Value> storage; ///< Union-find parents.
+  llvm::DenseMap<mlir::Value, std::pair<mlir::Value, int64_t>>
+      slices; ///< Slice to source, offset.
+  llvm::DenseMap<mlir::Value, mlir::Value>
+      storage; ///< Union-find parents; casts too.
   llvm::DenseMap<mlir::Value, Placement> placements; ///< By storage root.
   llvm::DenseMap<mlir::Operation *, std::pair<int64_t, int64_t>> points;
-  llvm::MapVector<mlir::Value, std::pair<int64_t, int64_t>> live; ///< Root to interval.
+  llvm::MapVector<mlir::Value, std::pair<int64_t, int64_t>>
+      live; ///< Root to interval.
 };
 
-/// Bytes of one row of a row tensor (its last dimension).
+/// Bytes of one row of a row tensor (its last dimension); 0 where that is
+/// dynamic.
 int64_t rowBytesOf(mlir::RankedTensorType type);
+
+/// Whether `value` lies in the weights: the result of a parameter or a table.
+bool isWeightLeaf(mlir::Value value);
 
 } // namespace chorus
 

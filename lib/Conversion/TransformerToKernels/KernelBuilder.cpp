@@ -12,10 +12,12 @@ using namespace mlir;
 namespace chorus {
 
 KernelBuilder::KernelBuilder(ModuleOp module, const CPUTarget &target)
-    : target(target), builder(module.getContext()), loc(builder.getUnknownLoc()),
-      i8(builder.getI8Type()), i16(builder.getI16Type()), i32(builder.getI32Type()),
-      i64(builder.getI64Type()), f16(builder.getF16Type()), bf16(builder.getBF16Type()),
-      f32(builder.getF32Type()), f64(builder.getF64Type()),
+    : target(target), builder(module.getContext()),
+      loc(builder.getUnknownLoc()), i8(builder.getI8Type()),
+      i16(builder.getI16Type()), i32(builder.getI32Type()),
+      i64(builder.getI64Type()), f16(builder.getF16Type()),
+      bf16(builder.getBF16Type()), f32(builder.getF32Type()),
+      f64(builder.getF64Type()),
       ptr(LLVM::LLVMPointerType::get(module.getContext())), module(module) {}
 
 //===----------------------------------------------------------------------===//
@@ -26,13 +28,15 @@ LLVM::LLVMFuncOp KernelBuilder::lookup(StringRef name) {
   return module.lookupSymbol<LLVM::LLVMFuncOp>(name);
 }
 
-LLVM::LLVMFuncOp KernelBuilder::begin(StringRef name, ArrayRef<Type> arguments, bool exported) {
+LLVM::LLVMFuncOp KernelBuilder::begin(StringRef name, ArrayRef<Type> arguments,
+                                      bool exported) {
   saved.push_back(builder.saveInsertionPoint());
   builder.setInsertionPointToEnd(module.getBody());
-  auto type =
-      LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(module.getContext()), arguments);
-  auto function = LLVM::LLVMFuncOp::create(
-      builder, loc, name, type, exported ? LLVM::Linkage::External : LLVM::Linkage::Internal);
+  auto type = LLVM::LLVMFunctionType::get(
+      LLVM::LLVMVoidType::get(module.getContext()), arguments);
+  auto function = LLVM::LLVMFuncOp::create(builder, loc, name, type,
+                                           exported ? LLVM::Linkage::External
+                                                    : LLVM::Linkage::Internal);
   builder.setInsertionPointToStart(function.addEntryBlock(builder));
   return function;
 }
@@ -55,29 +59,36 @@ VectorType KernelBuilder::vec(Type element, int64_t count) {
 }
 
 Value KernelBuilder::constant(int64_t value) {
-  return arith::ConstantOp::create(builder, loc, builder.getI64IntegerAttr(value));
+  return arith::ConstantOp::create(builder, loc,
+                                   builder.getI64IntegerAttr(value));
 }
 
 Value KernelBuilder::constantI32(int32_t value) {
-  return arith::ConstantOp::create(builder, loc, builder.getI32IntegerAttr(value));
+  return arith::ConstantOp::create(builder, loc,
+                                   builder.getI32IntegerAttr(value));
 }
 
 Value KernelBuilder::constantF32(float value) {
-  return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(value));
+  return arith::ConstantOp::create(builder, loc,
+                                   builder.getF32FloatAttr(value));
 }
 
 Value KernelBuilder::constantF64(double value) {
-  return arith::ConstantOp::create(builder, loc, builder.getF64FloatAttr(value));
+  return arith::ConstantOp::create(builder, loc,
+                                   builder.getF64FloatAttr(value));
 }
 
 Value KernelBuilder::splatConstant(float value, int64_t count) {
   return arith::ConstantOp::create(
-      builder, loc, DenseElementsAttr::get(vec(f32, count), builder.getF32FloatAttr(value)));
+      builder, loc,
+      DenseElementsAttr::get(vec(f32, count), builder.getF32FloatAttr(value)));
 }
 
 Value KernelBuilder::splatConstantI32(int32_t value, int64_t count) {
   return arith::ConstantOp::create(
-      builder, loc, DenseElementsAttr::get(vec(i32, count), builder.getI32IntegerAttr(value)));
+      builder, loc,
+      DenseElementsAttr::get(vec(i32, count),
+                             builder.getI32IntegerAttr(value)));
 }
 
 //===----------------------------------------------------------------------===//
@@ -96,7 +107,8 @@ Value KernelBuilder::offset(Value base, Value bytes) {
 static unsigned alignmentOf(Type type) {
   if (auto vector = dyn_cast<VectorType>(type))
     type = vector.getElementType();
-  return type.isIntOrFloat() ? std::max(1u, type.getIntOrFloatBitWidth() / 8) : 8;
+  return type.isIntOrFloat() ? std::max(1u, type.getIntOrFloatBitWidth() / 8)
+                             : 8;
 }
 
 Value KernelBuilder::load(Type type, Value address) {
@@ -104,21 +116,26 @@ Value KernelBuilder::load(Type type, Value address) {
 }
 
 void KernelBuilder::store(Value value, Value address) {
-  LLVM::StoreOp::create(builder, loc, value, address, alignmentOf(value.getType()));
+  LLVM::StoreOp::create(builder, loc, value, address,
+                        alignmentOf(value.getType()));
 }
 
 Value KernelBuilder::scratch(int64_t bytes) {
   OpBuilder::InsertionGuard guard(builder);
-  auto function = builder.getInsertionBlock()->getParent()->getParentOfType<LLVM::LLVMFuncOp>();
+  auto function = builder.getInsertionBlock()
+                      ->getParent()
+                      ->getParentOfType<LLVM::LLVMFuncOp>();
   builder.setInsertionPointToStart(&function.getBody().front());
-  return LLVM::AllocaOp::create(builder, loc, ptr, i8, constant(bytes), /*alignment=*/64);
+  return LLVM::AllocaOp::create(builder, loc, ptr, i8, constant(bytes),
+                                /*alignment=*/64);
 }
 
 Value KernelBuilder::loadPartial(Value address, int64_t count) {
   if (count >= lanes)
     return load(vec(f32), address);
-  Value mask = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, iota(),
-                                     splatConstantI32(static_cast<int32_t>(count)));
+  Value mask =
+      arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, iota(),
+                            splatConstantI32(static_cast<int32_t>(count)));
   return LLVM::MaskedLoadOp::create(builder, loc, vec(f32), address, mask,
                                     splatConstant(0), 4u);
 }
@@ -126,8 +143,9 @@ Value KernelBuilder::loadPartial(Value address, int64_t count) {
 void KernelBuilder::storePartial(Value value, Value address, int64_t count) {
   if (count >= lanes)
     return store(value, address);
-  Value mask = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, iota(),
-                                     splatConstantI32(static_cast<int32_t>(count)));
+  Value mask =
+      arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, iota(),
+                            splatConstantI32(static_cast<int32_t>(count)));
   LLVM::MaskedStoreOp::create(builder, loc, value, address, mask, 4u);
 }
 
@@ -135,9 +153,15 @@ void KernelBuilder::storePartial(Value value, Value address, int64_t count) {
 // Integers
 //===----------------------------------------------------------------------===//
 
-Value KernelBuilder::add(Value a, Value b) { return arith::AddIOp::create(builder, loc, a, b); }
-Value KernelBuilder::sub(Value a, Value b) { return arith::SubIOp::create(builder, loc, a, b); }
-Value KernelBuilder::mul(Value a, Value b) { return arith::MulIOp::create(builder, loc, a, b); }
+Value KernelBuilder::add(Value a, Value b) {
+  return arith::AddIOp::create(builder, loc, a, b);
+}
+Value KernelBuilder::sub(Value a, Value b) {
+  return arith::SubIOp::create(builder, loc, a, b);
+}
+Value KernelBuilder::mul(Value a, Value b) {
+  return arith::MulIOp::create(builder, loc, a, b);
+}
 
 Value KernelBuilder::div(Value a, int64_t b) {
   return arith::DivUIOp::create(builder, loc, a, constant(b));
@@ -147,7 +171,9 @@ Value KernelBuilder::rem(Value a, int64_t b) {
   return arith::RemUIOp::create(builder, loc, a, constant(b));
 }
 
-Value KernelBuilder::min(Value a, Value b) { return arith::MinSIOp::create(builder, loc, a, b); }
+Value KernelBuilder::min(Value a, Value b) {
+  return arith::MinSIOp::create(builder, loc, a, b);
+}
 
 Value KernelBuilder::bitAnd(Value a, Value b) {
   return arith::AndIOp::create(builder, loc, a, b);
@@ -191,7 +217,8 @@ Value KernelBuilder::truncate(Value value, Type type) {
 
 Value KernelBuilder::bitcast(Value value, Type type) {
   if (isa<VectorType>(type))
-    return vector::BitCastOp::create(builder, loc, cast<VectorType>(type), value);
+    return vector::BitCastOp::create(builder, loc, cast<VectorType>(type),
+                                     value);
   return arith::BitcastOp::create(builder, loc, type, value);
 }
 
@@ -199,24 +226,40 @@ Value KernelBuilder::bitcast(Value value, Type type) {
 // Floats
 //===----------------------------------------------------------------------===//
 
-Value KernelBuilder::addf(Value a, Value b) { return arith::AddFOp::create(builder, loc, a, b); }
-Value KernelBuilder::subf(Value a, Value b) { return arith::SubFOp::create(builder, loc, a, b); }
-Value KernelBuilder::mulf(Value a, Value b) { return arith::MulFOp::create(builder, loc, a, b); }
-Value KernelBuilder::divf(Value a, Value b) { return arith::DivFOp::create(builder, loc, a, b); }
+Value KernelBuilder::addf(Value a, Value b) {
+  return arith::AddFOp::create(builder, loc, a, b);
+}
+Value KernelBuilder::subf(Value a, Value b) {
+  return arith::SubFOp::create(builder, loc, a, b);
+}
+Value KernelBuilder::mulf(Value a, Value b) {
+  return arith::MulFOp::create(builder, loc, a, b);
+}
+Value KernelBuilder::divf(Value a, Value b) {
+  return arith::DivFOp::create(builder, loc, a, b);
+}
 
 Value KernelBuilder::fma(Value a, Value b, Value c) {
   return math::FmaOp::create(builder, loc, a, b, c);
 }
 
-Value KernelBuilder::negate(Value a) { return arith::NegFOp::create(builder, loc, a); }
-Value KernelBuilder::absolute(Value a) { return math::AbsFOp::create(builder, loc, a); }
-Value KernelBuilder::squareRoot(Value a) { return math::SqrtOp::create(builder, loc, a); }
+Value KernelBuilder::negate(Value a) {
+  return arith::NegFOp::create(builder, loc, a);
+}
+Value KernelBuilder::absolute(Value a) {
+  return math::AbsFOp::create(builder, loc, a);
+}
+Value KernelBuilder::squareRoot(Value a) {
+  return math::SqrtOp::create(builder, loc, a);
+}
 
 Value KernelBuilder::greater(Value a, Value b) {
   return arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, a, b);
 }
 
-Value KernelBuilder::maximum(Value a, Value b) { return select(greater(a, b), a, b); }
+Value KernelBuilder::maximum(Value a, Value b) {
+  return select(greater(a, b), a, b);
+}
 
 Value KernelBuilder::toFloat(Value integer) {
   Type type = f32;
@@ -232,7 +275,9 @@ Value KernelBuilder::toInteger(Value value) {
   return arith::FPToSIOp::create(builder, loc, type, value);
 }
 
-Value KernelBuilder::roundEven(Value a) { return math::RoundEvenOp::create(builder, loc, a); }
+Value KernelBuilder::roundEven(Value a) {
+  return math::RoundEvenOp::create(builder, loc, a);
+}
 
 Value KernelBuilder::widen(Value value) {
   Type type = f32;
@@ -243,7 +288,8 @@ Value KernelBuilder::widen(Value value) {
   if (cast<VectorType>(value.getType()).getElementType().isBF16()) {
     // bf16 is the upper half of f32.
     int64_t count = cast<VectorType>(type).getDimSize(0);
-    Value bits = extendUnsigned(bitcast(value, vec(i16, count)), vec(i32, count));
+    Value bits =
+        extendUnsigned(bitcast(value, vec(i16, count)), vec(i32, count));
     return bitcast(shiftLeft(bits, splatConstantI32(16, count)), type);
   }
   return arith::ExtFOp::create(builder, loc, type, value);
@@ -253,7 +299,9 @@ Value KernelBuilder::narrow(Value value, Type to) {
   Type type = to;
   if (auto vector = dyn_cast<VectorType>(value.getType()))
     type = vec(to, vector.getDimSize(0));
-  return value.getType() == type ? value : arith::TruncFOp::create(builder, loc, type, value);
+  return value.getType() == type
+             ? value
+             : arith::TruncFOp::create(builder, loc, type, value);
 }
 
 //===----------------------------------------------------------------------===//
@@ -261,7 +309,8 @@ Value KernelBuilder::narrow(Value value, Type to) {
 //===----------------------------------------------------------------------===//
 
 Value KernelBuilder::splat(Value scalar, int64_t count) {
-  return vector::BroadcastOp::create(builder, loc, vec(scalar.getType(), count), scalar);
+  return vector::BroadcastOp::create(builder, loc, vec(scalar.getType(), count),
+                                     scalar);
 }
 
 Value KernelBuilder::extract(Value vector, int64_t lane) {
@@ -292,28 +341,34 @@ Value KernelBuilder::iota(int64_t count) {
   for (int64_t i = 0; i < count; ++i)
     values.push_back(static_cast<int32_t>(i));
   return arith::ConstantOp::create(
-      builder, loc, DenseElementsAttr::get(vec(i32, count), ArrayRef<int32_t>(values)));
+      builder, loc,
+      DenseElementsAttr::get(vec(i32, count), ArrayRef<int32_t>(values)));
 }
 
-Value KernelBuilder::intrinsic(StringRef name, Type result, ValueRange operands) {
-  return LLVM::CallIntrinsicOp::create(builder, loc, result, builder.getStringAttr(name), operands)
+Value KernelBuilder::intrinsic(StringRef name, Type result,
+                               ValueRange operands) {
+  return LLVM::CallIntrinsicOp::create(builder, loc, result,
+                                       builder.getStringAttr(name), operands)
       .getResult(0);
 }
 
 /// Combines the halves of `vector` until one lane is left.
 static Value reduceTree(KernelBuilder &k, Value vector,
                         function_ref<Value(Value, Value)> combine) {
-  for (int64_t half = cast<VectorType>(vector.getType()).getDimSize(0) / 2; half > 0; half /= 2)
+  for (int64_t half = cast<VectorType>(vector.getType()).getDimSize(0) / 2;
+       half > 0; half /= 2)
     vector = combine(k.slice(vector, 0, half), k.slice(vector, half, half));
   return k.extract(vector, 0);
 }
 
 Value KernelBuilder::treeSum(Value vector) {
-  return reduceTree(*this, vector, [&](Value a, Value b) { return addf(a, b); });
+  return reduceTree(*this, vector,
+                    [&](Value a, Value b) { return addf(a, b); });
 }
 
 Value KernelBuilder::treeMax(Value vector) {
-  return reduceTree(*this, vector, [&](Value a, Value b) { return maximum(a, b); });
+  return reduceTree(*this, vector,
+                    [&](Value a, Value b) { return maximum(a, b); });
 }
 
 Value KernelBuilder::treeMaxInteger(Value vector) {
@@ -330,20 +385,22 @@ Value KernelBuilder::expNonPositive(Value x) {
   Value r = fma(n, c(-0x1.62e4p-1f), x);
   r = fma(n, c(-0x1.7f7d1cp-20f), r);
   Value p = fma(c(0x1.6a4cb4p-10f), r, c(0x1.123986p-7f));
-  for (float coefficient : {0x1.5558b0p-5f, 0x1.555492p-3f, 0x1.fffffcp-2f, 1.0f, 1.0f})
+  for (float coefficient :
+       {0x1.5558b0p-5f, 0x1.555492p-3f, 0x1.fffffcp-2f, 1.0f, 1.0f})
     p = fma(p, r, c(coefficient));
   Type integers = vec(i32, count);
   Value exponent = shiftLeft(bitcast(t, integers), splatConstantI32(23, count));
   Value result = bitcast(add(bitcast(p, integers), exponent), x.getType());
-  Value underflow = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OLT, x, c(-87.0f));
+  Value underflow = arith::CmpFOp::create(
+      builder, loc, arith::CmpFPredicate::OLT, x, c(-87.0f));
   return select(underflow, c(0.0f), result);
 }
 
 Value KernelBuilder::silu(Value x) {
   int64_t count = cast<VectorType>(x.getType()).getDimSize(0);
   Value e = expNonPositive(negate(absolute(x)));
-  Value nonNegative = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGE, x,
-                                            splatConstant(0.0f, count));
+  Value nonNegative = arith::CmpFOp::create(
+      builder, loc, arith::CmpFPredicate::OGE, x, splatConstant(0.0f, count));
   Value numerator = select(nonNegative, x, mulf(x, e));
   return divf(numerator, addf(splatConstant(1.0f, count), e));
 }
@@ -352,16 +409,19 @@ Value KernelBuilder::silu(Value x) {
 // Control flow
 //===----------------------------------------------------------------------===//
 
-void KernelBuilder::loop(Value lower, Value upper, int64_t step, function_ref<void(Value)> body) {
+void KernelBuilder::loop(Value lower, Value upper, int64_t step,
+                         function_ref<void(Value)> body) {
   loop(lower, upper, step, ValueRange(), [&](Value iv, ValueRange) {
     body(iv);
     return Values();
   });
 }
 
-Values KernelBuilder::loop(Value lower, Value upper, int64_t step, ValueRange initial,
+Values KernelBuilder::loop(Value lower, Value upper, int64_t step,
+                           ValueRange initial,
                            function_ref<Values(Value, ValueRange)> body) {
-  auto loopOp = scf::ForOp::create(builder, loc, lower, upper, constant(step), initial);
+  auto loopOp =
+      scf::ForOp::create(builder, loc, lower, upper, constant(step), initial);
   OpBuilder::InsertionGuard guard(builder);
   if (!loopOp.getBody()->empty())
     loopOp.getBody()->back().erase();
@@ -373,7 +433,8 @@ Values KernelBuilder::loop(Value lower, Value upper, int64_t step, ValueRange in
 
 void KernelBuilder::when(Value condition, function_ref<void()> then,
                          function_ref<void()> otherwise) {
-  auto ifOp = scf::IfOp::create(builder, loc, condition, /*withElseRegion=*/bool(otherwise));
+  auto ifOp = scf::IfOp::create(builder, loc, condition,
+                                /*withElseRegion=*/bool(otherwise));
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(ifOp.thenBlock());
   then();
@@ -383,9 +444,11 @@ void KernelBuilder::when(Value condition, function_ref<void()> then,
   }
 }
 
-Values KernelBuilder::choose(Value condition, ArrayRef<Type> types, function_ref<Values()> then,
+Values KernelBuilder::choose(Value condition, ArrayRef<Type> types,
+                             function_ref<Values()> then,
                              function_ref<Values()> otherwise) {
-  auto ifOp = scf::IfOp::create(builder, loc, types, condition, /*withElseRegion=*/true);
+  auto ifOp = scf::IfOp::create(builder, loc, types, condition,
+                                /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(ifOp.thenBlock());
   scf::YieldOp::create(builder, loc, then());
@@ -394,19 +457,22 @@ Values KernelBuilder::choose(Value condition, ArrayRef<Type> types, function_ref
   return Values(ifOp.getResults());
 }
 
-Values KernelBuilder::loopWhile(ValueRange initial, function_ref<Value(ValueRange)> condition,
+Values KernelBuilder::loopWhile(ValueRange initial,
+                                function_ref<Value(ValueRange)> condition,
                                 function_ref<Values(ValueRange)> body) {
   auto whileOp = scf::WhileOp::create(
       builder, loc, initial.getTypes(), initial,
       [&](OpBuilder &nested, Location, ValueRange state) {
         OpBuilder::InsertionGuard guard(builder);
-        builder.setInsertionPoint(nested.getInsertionBlock(), nested.getInsertionPoint());
+        builder.setInsertionPoint(nested.getInsertionBlock(),
+                                  nested.getInsertionPoint());
         Value again = condition(state);
         scf::ConditionOp::create(builder, loc, again, state);
       },
       [&](OpBuilder &nested, Location, ValueRange state) {
         OpBuilder::InsertionGuard guard(builder);
-        builder.setInsertionPoint(nested.getInsertionBlock(), nested.getInsertionPoint());
+        builder.setInsertionPoint(nested.getInsertionBlock(),
+                                  nested.getInsertionPoint());
         Values next = body(state);
         scf::YieldOp::create(builder, loc, next);
       });
@@ -419,7 +485,9 @@ void KernelBuilder::tiles(Value count, ArrayRef<int64_t> sizes,
   for (int64_t size : sizes)
     done = loopWhile(
         ValueRange{done},
-        [&](ValueRange state) { return lessOrEqual(add(state[0], size), count); },
+        [&](ValueRange state) {
+          return lessOrEqual(add(state[0], size), count);
+        },
         [&](ValueRange state) {
           body(state[0], size);
           return Values{add(state[0], size)};

@@ -36,7 +36,8 @@ public:
   // Functions. `begin` starts one in the module and moves the builder into it;
   // `end` returns from it and moves the builder back.
   mlir::LLVM::LLVMFuncOp lookup(llvm::StringRef name);
-  mlir::LLVM::LLVMFuncOp begin(llvm::StringRef name, llvm::ArrayRef<Type> arguments,
+  mlir::LLVM::LLVMFuncOp begin(llvm::StringRef name,
+                               llvm::ArrayRef<Type> arguments,
                                bool exported = false);
   void end();
   void call(mlir::LLVM::LLVMFuncOp function, ValueRange arguments);
@@ -99,7 +100,7 @@ public:
   Value toFloat(Value integer);    ///< Signed, to f32 or vector of f32.
   Value toInteger(Value value);    ///< Truncates to i32.
   Value roundEven(Value a);
-  Value widen(Value value);          ///< f16 or bf16 to f32.
+  Value widen(Value value);           ///< f16 or bf16 to f32.
   Value narrow(Value value, Type to); ///< f32 to f16, to nearest even.
 
   // Vectors.
@@ -121,15 +122,18 @@ public:
   Value silu(Value x);
 
   // Control flow.
-  void loop(Value lower, Value upper, int64_t step, llvm::function_ref<void(Value)> body);
+  void loop(Value lower, Value upper, int64_t step,
+            llvm::function_ref<void(Value)> body);
   Values loop(Value lower, Value upper, int64_t step, ValueRange initial,
               llvm::function_ref<Values(Value, ValueRange)> body);
   void when(Value condition, llvm::function_ref<void()> then,
             llvm::function_ref<void()> otherwise = nullptr);
-  Values choose(Value condition, llvm::ArrayRef<Type> types, llvm::function_ref<Values()> then,
+  Values choose(Value condition, llvm::ArrayRef<Type> types,
+                llvm::function_ref<Values()> then,
                 llvm::function_ref<Values()> otherwise);
   /// while (condition(state)) state = body(state)
-  Values loopWhile(ValueRange initial, llvm::function_ref<Value(ValueRange)> condition,
+  Values loopWhile(ValueRange initial,
+                   llvm::function_ref<Value(ValueRange)> condition,
                    llvm::function_ref<Values(ValueRange)> body);
   /// Runs body(position, R) for tiles of R rows, taking the largest of `sizes`
   /// (descending, ending in 1) that still fits, until `count` rows are done.

@@ -38,7 +38,8 @@ struct Product {
   std::optional<BlockFormat> format = getBlockFormat(weightType);
   int64_t blocks() const { return width / blockSize; }
   int64_t inputRowBytes() const {
-    Type element = quantizedInput ? Type(ActQ8Type::get(k.builder.getContext())) : k.f32;
+    Type element =
+        quantizedInput ? Type(ActQ8Type::get(k.builder.getContext())) : k.f32;
     return rowBytesOf(RankedTensorType::get({1, width}, element));
   }
   std::string name(StringRef part) const {
@@ -53,7 +54,8 @@ struct Product {
       out << "q8_0";
     else
       out << weightType;
-    out << (quantizedInput ? ".int8" : ".f32") << ".k" << width << ".p" << panels << ".t" << tail;
+    out << (quantizedInput ? ".int8" : ".f32") << ".k" << width << ".p"
+        << panels << ".t" << tail;
     if (residual)
       out << ".plus";
     return text;
@@ -80,13 +82,15 @@ public:
       int64_t zeroPoint = p.format->zeroPoint;
       if (!zeroPoint)
         return {k.splatConstantI32(magicBits)};
-      Value correction = k.shiftLeft(k.splat(sum), k.splatConstantI32(llvm::Log2_64(zeroPoint)));
+      Value correction = k.shiftLeft(
+          k.splat(sum), k.splatConstantI32(llvm::Log2_64(zeroPoint)));
       return {k.sub(k.splatConstantI32(magicBits), correction)};
     }
     if (p.format->bits == 4)
       return Values(2, arith::ConstantOp::create(
                            k.builder, k.loc,
-                           DenseElementsAttr::get(k.vec(k.i16), k.builder.getI16IntegerAttr(0))));
+                           DenseElementsAttr::get(
+                               k.vec(k.i16), k.builder.getI16IntegerAttr(0))));
     return Values(2, k.splatConstantI32(0, 8));
   }
 
@@ -94,7 +98,8 @@ public:
   Values startAgain() {
     if (k.target.vnni)
       return {k.splatConstantI32(0)};
-    return p.format->bits == 4 ? start(Value()) : Values(2, k.splatConstantI32(0, 8));
+    return p.format->bits == 4 ? start(Value())
+                               : Values(2, k.splatConstantI32(0, 8));
   }
 
   Values merge(const Values &a, const Values &b) {
@@ -116,24 +121,27 @@ public:
     for (int64_t part = 0; part < 2; ++part) {
       if (p.format->bits == 4) {
         // 8 groups of 2 * 15 * 127 stay below 2^15.
-        Value pairs =
-            k.intrinsic("llvm.x86.avx2.pmadd.ub.sw", k.vec(k.i16), {weights[part], x});
+        Value pairs = k.intrinsic("llvm.x86.avx2.pmadd.ub.sw", k.vec(k.i16),
+                                  {weights[part], x});
         sum[part] = k.add(sum[part], pairs);
         continue;
       }
-      // Stored q + 128 as signed is q with its top bit flipped; |q| <= 128 times
-      // 127, twice, stays below 2^15.
+      // Stored q + 128 as signed is q with its top bit flipped; |q| <= 128
+      // times 127, twice, stays below 2^15.
       Value flip = arith::ConstantOp::create(
           k.builder, k.loc,
-          DenseElementsAttr::get(k.vec(k.i8, 32), k.builder.getI8IntegerAttr(-128)));
+          DenseElementsAttr::get(k.vec(k.i8, 32),
+                                 k.builder.getI8IntegerAttr(-128)));
       Value q = arith::XOrIOp::create(k.builder, k.loc, weights[part], flip);
       Value zero = arith::ConstantOp::create(
           k.builder, k.loc,
-          DenseElementsAttr::get(k.vec(k.i8, 32), k.builder.getI8IntegerAttr(0)));
+          DenseElementsAttr::get(k.vec(k.i8, 32),
+                                 k.builder.getI8IntegerAttr(0)));
       Value magnitude = k.select(k.less(q, zero), k.sub(zero, q), q);
-      Value signedX = k.intrinsic("llvm.x86.avx2.psign.b", k.vec(k.i8, 32), {x, q});
-      Value pairs =
-          k.intrinsic("llvm.x86.avx2.pmadd.ub.sw", k.vec(k.i16), {magnitude, signedX});
+      Value signedX =
+          k.intrinsic("llvm.x86.avx2.psign.b", k.vec(k.i8, 32), {x, q});
+      Value pairs = k.intrinsic("llvm.x86.avx2.pmadd.ub.sw", k.vec(k.i16),
+                                {magnitude, signedX});
       sum[part] = k.add(sum[part], addPairs(pairs));
     }
   }
@@ -147,7 +155,8 @@ public:
       integer = k.join(addPairs(sum[0]), addPairs(sum[1]));
       if (p.format->zeroPoint) {
         Value correction =
-            k.shiftLeft(k.splat(rowSum), k.splatConstantI32(llvm::Log2_64(p.format->zeroPoint)));
+            k.shiftLeft(k.splat(rowSum),
+                        k.splatConstantI32(llvm::Log2_64(p.format->zeroPoint)));
         integer = k.sub(integer, correction);
       }
     } else {
@@ -161,7 +170,8 @@ private:
     Value ones = arith::ConstantOp::create(
         k.builder, k.loc,
         DenseElementsAttr::get(k.vec(k.i16), k.builder.getI16IntegerAttr(1)));
-    return k.intrinsic("llvm.x86.avx2.pmadd.wd", k.vec(k.i32, 8), {pairs, ones});
+    return k.intrinsic("llvm.x86.avx2.pmadd.wd", k.vec(k.i32, 8),
+                       {pairs, ones});
   }
 
   const Product &p;
@@ -193,8 +203,9 @@ struct PackedBlock : BlockWeights {
       bool packed = p.format->bits == 4;
       Value &stored = cache[{packed ? group % 4 : group, part}];
       if (!stored)
-        stored = k.load(sums.partType(),
-                        k.offset(data(), 64 * (packed ? group % 4 : group) + part * bytes));
+        stored = k.load(
+            sums.partType(),
+            k.offset(data(), 64 * (packed ? group % 4 : group) + part * bytes));
       parts.push_back(packed ? nibble(stored, group >= 4) : stored);
     }
     return parts;
@@ -212,16 +223,19 @@ struct PackedBlock : BlockWeights {
   }
 
 private:
-  Value data() { return k.offset(unit, (p.format->hasMinimum ? 4 : 2) * panelRows); }
+  Value data() {
+    return k.offset(unit, (p.format->hasMinimum ? 4 : 2) * panelRows);
+  }
   Value nibble(Value bytes, bool high) {
     auto type = cast<VectorType>(bytes.getType());
     int64_t count = type.getDimSize(0);
     auto splat = [&](Type element, int64_t value) -> Value {
       return arith::ConstantOp::create(
           k.builder, k.loc,
-          DenseElementsAttr::get(k.vec(element, type.getNumElements() * 8 /
-                                                    element.getIntOrFloatBitWidth()),
-                                 k.builder.getIntegerAttr(element, value)));
+          DenseElementsAttr::get(
+              k.vec(element, type.getNumElements() * 8 /
+                                 element.getIntOrFloatBitWidth()),
+              k.builder.getIntegerAttr(element, value)));
     };
     if (high) {
       Value words = k.bitcast(bytes, k.vec(k.i16, count / 2));
@@ -243,34 +257,43 @@ struct Scratch {
   int64_t blockBytes() const {
     return p.panels * (512 + 64 * (1 + p.k.target.vnni + p.format->hasMinimum));
   }
-  int64_t group(int64_t panel, int64_t group) const { return (group * p.panels + panel) * 64; }
+  int64_t group(int64_t panel, int64_t group) const {
+    return (group * p.panels + panel) * 64;
+  }
   int64_t scale(int64_t panel) const { return 512 * p.panels + 64 * panel; }
   int64_t minimum(int64_t panel) const { return scale(panel) + 64 * p.panels; }
   int64_t negated(int64_t panel) const {
     return scale(panel) + 64 * p.panels * (1 + p.format->hasMinimum);
   }
   int64_t chunkBlocks() const {
-    int64_t fit = std::max<int64_t>(1, p.k.target.intScratchBytes / blockBytes());
+    int64_t fit =
+        std::max<int64_t>(1, p.k.target.intScratchBytes / blockBytes());
     int64_t chunks = llvm::divideCeil(p.blocks(), fit);
     return llvm::divideCeil(p.blocks(), chunks);
   }
 };
 
 struct UnpackedBlock : BlockWeights {
-  UnpackedBlock(const Product &p, Value block) : k(p.k), scratch{p}, block(block) {}
+  UnpackedBlock(const Product &p, Value block)
+      : k(p.k), scratch{p}, block(block) {}
 
   Values group(int64_t panel, int64_t group) override {
     BlockSum sums(scratch.p);
     Values parts;
     int64_t bytes = 64 / sums.parts();
     for (int64_t part = 0; part < sums.parts(); ++part)
-      parts.push_back(k.load(sums.partType(),
-                             k.offset(block, scratch.group(panel, group) + part * bytes)));
+      parts.push_back(
+          k.load(sums.partType(),
+                 k.offset(block, scratch.group(panel, group) + part * bytes)));
     return parts;
   }
   Value scale(int64_t panel) override { return floats(scratch.scale(panel)); }
-  Value negatedScale(int64_t panel) override { return floats(scratch.negated(panel)); }
-  Value minimum(int64_t panel) override { return floats(scratch.minimum(panel)); }
+  Value negatedScale(int64_t panel) override {
+    return floats(scratch.negated(panel));
+  }
+  Value minimum(int64_t panel) override {
+    return floats(scratch.minimum(panel));
+  }
 
 private:
   Value floats(int64_t at) { return k.load(k.vec(k.f32), k.offset(block, at)); }
@@ -286,8 +309,9 @@ private:
 
 /// Accumulates one block into acc[row][panel]. `input`: address of row 0's
 /// values of this block; `scales`: of its scale.
-void emitBlock(const Product &p, BlockWeights &weights, int64_t rows, int64_t panels,
-               Value input, Value scales, Values &acc, bool twoChains) {
+void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
+               int64_t panels, Value input, Value scales, Values &acc,
+               bool twoChains) {
   KernelBuilder &k = p.k;
   BlockSum sums(p);
   int64_t stride = p.inputRowBytes(), perRow = 4 * p.blocks();
@@ -314,7 +338,9 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows, int64_t pa
     for (int64_t row = 0; row < rows; ++row) {
       Value word = k.load(k.i32, k.offset(input, row * stride + 4 * group));
       for (int64_t panel = 0; panel < panels; ++panel)
-        sums.step((twoChains && group >= 4 ? second : sum)[row * panels + panel], w[panel], word);
+        sums.step(
+            (twoChains && group >= 4 ? second : sum)[row * panels + panel],
+            w[panel], word);
     }
   }
   for (int64_t panel = 0; panel < panels; ++panel) {
@@ -346,7 +372,8 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows, int64_t pa
 }
 
 /// Adds the residual, if any, and stores one row of one panel.
-void storeRow(const Product &p, Value acc, Value output, Value residual, int64_t columns) {
+void storeRow(const Product &p, Value acc, Value output, Value residual,
+              int64_t columns) {
   if (p.residual)
     acc = p.k.addf(acc, p.k.loadPartial(residual, columns));
   p.k.storePartial(acc, output, columns);
@@ -364,103 +391,125 @@ LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
       name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64, k.i64, k.i64});
   Value input = function.getArgument(0), scratch = function.getArgument(1),
         output = function.getArgument(2), outputBytes = function.getArgument(3),
-        residual = function.getArgument(4), residualBytes = function.getArgument(5),
+        residual = function.getArgument(4),
+        residualBytes = function.getArgument(5),
         first = function.getArgument(6), end = function.getArgument(7),
         stage = function.getArgument(8);
   Scratch layout{p};
   bool oneChunk = layout.chunkBlocks() >= p.blocks();
   Value outputColumn = output;
   auto at = [&](int64_t row, int64_t panel) {
-    return k.offset(k.offset(outputColumn, k.mul(outputBytes, row)), 64 * panel);
+    return k.offset(k.offset(outputColumn, k.mul(outputBytes, row)),
+                    64 * panel);
   };
   SmallVector<Type> types(rows * p.panels, k.vec(k.f32));
   auto zeros = [&] { return Values(rows * p.panels, k.splatConstant(0)); };
-  auto columns = [&](int64_t panel) { return panel + 1 == p.panels ? p.tail : panelRows; };
+  auto columns = [&](int64_t panel) {
+    return panel + 1 == p.panels ? p.tail : panelRows;
+  };
   Values acc;
   if (oneChunk) {
     acc = zeros();
   } else {
-    acc = k.choose(
-        k.equal(k.bitAnd(stage, k.constant(1)), k.constant(1)), types, zeros, [&] {
-          Values loaded;
-          for (int64_t row = 0; row < rows; ++row)
-            for (int64_t panel = 0; panel < p.panels; ++panel)
-              loaded.push_back(k.loadPartial(at(row, panel), columns(panel)));
-          return loaded;
-        });
+    acc = k.choose(k.equal(k.bitAnd(stage, k.constant(1)), k.constant(1)),
+                   types, zeros, [&] {
+                     Values loaded;
+                     for (int64_t row = 0; row < rows; ++row)
+                       for (int64_t panel = 0; panel < p.panels; ++panel)
+                         loaded.push_back(
+                             k.loadPartial(at(row, panel), columns(panel)));
+                     return loaded;
+                   });
   }
   acc = k.loop(first, end, 1, acc, [&](Value block, ValueRange state) {
     Values next(state);
-    UnpackedBlock weights(p, k.offset(scratch, k.mul(k.sub(block, first), layout.blockBytes())));
-    emitBlock(p, weights, rows, p.panels, k.offset(input, k.mul(block, blockSize)),
-              k.offset(k.offset(input, p.width), k.mul(block, 4)), next, /*twoChains=*/false);
+    UnpackedBlock weights(
+        p, k.offset(scratch, k.mul(k.sub(block, first), layout.blockBytes())));
+    emitBlock(p, weights, rows, p.panels,
+              k.offset(input, k.mul(block, blockSize)),
+              k.offset(k.offset(input, p.width), k.mul(block, 4)), next,
+              /*twoChains=*/false);
     return next;
   });
   auto storeAll = [&](bool last) {
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t panel = 0; panel < p.panels; ++panel) {
-        Value from = k.offset(k.offset(residual, k.mul(residualBytes, row)), 64 * panel);
+        Value from =
+            k.offset(k.offset(residual, k.mul(residualBytes, row)), 64 * panel);
         if (last)
-          storeRow(p, acc[row * p.panels + panel], at(row, panel), from, columns(panel));
+          storeRow(p, acc[row * p.panels + panel], at(row, panel), from,
+                   columns(panel));
         else
-          k.storePartial(acc[row * p.panels + panel], at(row, panel), columns(panel));
+          k.storePartial(acc[row * p.panels + panel], at(row, panel),
+                         columns(panel));
       }
   };
   if (oneChunk || !p.residual)
     storeAll(oneChunk);
   else
     k.when(
-        k.equal(k.bitAnd(stage, k.constant(2)), k.constant(2)), [&] { storeAll(true); },
-        [&] { storeAll(false); });
+        k.equal(k.bitAnd(stage, k.constant(2)), k.constant(2)),
+        [&] { storeAll(true); }, [&] { storeAll(false); });
   k.end();
   return function;
 }
 
-/// stream(input, panel, output, output row bytes, residual, residual row bytes):
-/// `rows` rows and one panel, weights unpacked in registers.
+/// stream(input, panel, output, output row bytes, residual, residual row
+/// bytes): `rows` rows and one panel, weights unpacked in registers.
 LLVM::LLVMFuncOp streamTile(const Product &p, int64_t rows, int64_t tail) {
   KernelBuilder &k = p.k;
-  Product one{p.k, p.weightType, p.width, p.quantizedInput, p.residual, 1, tail};
+  Product one{p.k, p.weightType, p.width, p.quantizedInput, p.residual,
+              1,   tail};
   std::string name = one.name("stream") + ".r" + std::to_string(rows);
   if (LLVM::LLVMFuncOp known = k.lookup(name))
     return known;
-  LLVM::LLVMFuncOp function = k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64});
+  LLVM::LLVMFuncOp function =
+      k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64});
   Value input = function.getArgument(0), panel = function.getArgument(1);
-  Values acc = k.loop(k.constant(0), k.constant(p.blocks()), 1,
-                      Values(rows, k.splatConstant(0)), [&](Value block, ValueRange state) {
-                        Values next(state);
-                        PackedBlock weights(
-                            one, k.offset(panel, k.mul(block, panelBlockBytes(p.weightType))));
-                        emitBlock(one, weights, rows, 1, k.offset(input, k.mul(block, blockSize)),
-                                  k.offset(k.offset(input, p.width), k.mul(block, 4)), next,
-                                  /*twoChains=*/true);
-                        return next;
-                      });
+  Values acc = k.loop(
+      k.constant(0), k.constant(p.blocks()), 1,
+      Values(rows, k.splatConstant(0)), [&](Value block, ValueRange state) {
+        Values next(state);
+        PackedBlock weights(
+            one, k.offset(panel, k.mul(block, panelBlockBytes(p.weightType))));
+        emitBlock(one, weights, rows, 1,
+                  k.offset(input, k.mul(block, blockSize)),
+                  k.offset(k.offset(input, p.width), k.mul(block, 4)), next,
+                  /*twoChains=*/true);
+        return next;
+      });
   for (int64_t row = 0; row < rows; ++row)
-    storeRow(one, acc[row],
-             k.offset(function.getArgument(2), k.mul(function.getArgument(3), row)),
-             k.offset(function.getArgument(4), k.mul(function.getArgument(5), row)), tail);
+    storeRow(
+        one, acc[row],
+        k.offset(function.getArgument(2), k.mul(function.getArgument(3), row)),
+        k.offset(function.getArgument(4), k.mul(function.getArgument(5), row)),
+        tail);
   k.end();
   return function;
 }
 
 /// Unpacks blocks [first, end) of all panels to `scratch`.
-void unpack(const Product &p, Value weight, Value scratch, Value first, Value end) {
+void unpack(const Product &p, Value weight, Value scratch, Value first,
+            Value end) {
   KernelBuilder &k = p.k;
   Scratch layout{p};
   k.loop(first, end, 1, [&](Value block) {
-    Value to = k.offset(scratch, k.mul(k.sub(block, first), layout.blockBytes()));
+    Value to =
+        k.offset(scratch, k.mul(k.sub(block, first), layout.blockBytes()));
     for (int64_t panel = 0; panel < p.panels; ++panel) {
       Value from = k.offset(weight, panel * panelBytes(p.weightType, p.width));
-      PackedBlock packed(p, k.offset(from, k.mul(block, panelBlockBytes(p.weightType))));
+      PackedBlock packed(
+          p, k.offset(from, k.mul(block, panelBlockBytes(p.weightType))));
       BlockSum sums(p);
       int64_t bytes = 64 / sums.parts();
       for (int64_t group = 0; group < 8; ++group)
         for (auto [part, value] : llvm::enumerate(packed.group(panel, group)))
-          k.store(value, k.offset(to, layout.group(panel, group) + part * bytes));
+          k.store(value,
+                  k.offset(to, layout.group(panel, group) + part * bytes));
       k.store(packed.scale(panel), k.offset(to, layout.scale(panel)));
       if (k.target.vnni)
-        k.store(packed.negatedScale(panel), k.offset(to, layout.negated(panel)));
+        k.store(packed.negatedScale(panel),
+                k.offset(to, layout.negated(panel)));
       if (p.format->hasMinimum)
         k.store(packed.minimum(panel), k.offset(to, layout.minimum(panel)));
     }
@@ -477,9 +526,11 @@ Values dequantizedGroup(const Product &p, Value panel, Value column) {
   KernelBuilder &k = p.k;
   if (!p.format) {
     int64_t bytes = panelRows * p.weightType.getIntOrFloatBitWidth() / 8;
-    return {k.widen(k.load(k.vec(p.weightType), k.offset(panel, k.mul(column, bytes))))};
+    return {k.widen(
+        k.load(k.vec(p.weightType), k.offset(panel, k.mul(column, bytes))))};
   }
-  Value unit = k.offset(panel, k.mul(k.div(column, blockSize), panelBlockBytes(p.weightType)));
+  Value unit = k.offset(
+      panel, k.mul(k.div(column, blockSize), panelBlockBytes(p.weightType)));
   Value group = k.div(k.rem(column, blockSize), 4);
   Value d = k.widen(k.load(k.vec(k.f16), unit));
   Value data = k.offset(unit, (p.format->hasMinimum ? 4 : 2) * panelRows);
@@ -494,11 +545,11 @@ Values dequantizedGroup(const Product &p, Value panel, Value column) {
     Value by = k.add(k.splat(shift), k.splatConstantI32(8 * i));
     Value stored = k.bitAnd(k.shiftRight(words, by),
                             k.splatConstantI32(p.format->bits == 4 ? 15 : 255));
-    Value q = k.toFloat(
-        k.sub(stored, k.splatConstantI32(static_cast<int32_t>(p.format->zeroPoint))));
+    Value q = k.toFloat(k.sub(
+        stored, k.splatConstantI32(static_cast<int32_t>(p.format->zeroPoint))));
     if (p.format->hasMinimum)
-      values.push_back(
-          k.fma(d, q, k.widen(k.load(k.vec(k.f16), k.offset(unit, 2 * panelRows)))));
+      values.push_back(k.fma(
+          d, q, k.widen(k.load(k.vec(k.f16), k.offset(unit, 2 * panelRows)))));
     else
       values.push_back(k.mulf(d, q));
   }
@@ -512,20 +563,24 @@ LLVM::LLVMFuncOp floatTile(const Product &p, int64_t rows) {
   std::string name = p.name("float") + ".r" + std::to_string(rows);
   if (LLVM::LLVMFuncOp known = k.lookup(name))
     return known;
-  LLVM::LLVMFuncOp function = k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64});
+  LLVM::LLVMFuncOp function =
+      k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64});
   Value input = function.getArgument(0), weight = function.getArgument(1);
   int64_t stride = p.inputRowBytes(), step = p.format ? 4 : 1;
   Values acc = k.loop(
-      k.constant(0), k.constant(p.width), step, Values(rows * p.panels, k.splatConstant(0)),
+      k.constant(0), k.constant(p.width), step,
+      Values(rows * p.panels, k.splatConstant(0)),
       [&](Value column, ValueRange state) {
         Values next(state);
         SmallVector<Values> w;
         for (int64_t panel = 0; panel < p.panels; ++panel)
           w.push_back(dequantizedGroup(
-              p, k.offset(weight, panel * panelBytes(p.weightType, p.width)), column));
+              p, k.offset(weight, panel * panelBytes(p.weightType, p.width)),
+              column));
         for (int64_t i = 0; i < step; ++i)
           for (int64_t row = 0; row < rows; ++row) {
-            Value from = k.offset(k.offset(input, row * stride + 4 * i), k.mul(column, 4));
+            Value from = k.offset(k.offset(input, row * stride + 4 * i),
+                                  k.mul(column, 4));
             Value x = k.splat(k.load(k.f32, from));
             for (int64_t panel = 0; panel < p.panels; ++panel) {
               Value &a = next[row * p.panels + panel];
@@ -555,7 +610,8 @@ LLVM::LLVMFuncOp floatTile(const Product &p, int64_t rows) {
 //===----------------------------------------------------------------------===//
 
 LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
-                               bool quantizedInput, bool residual, int64_t panels, int64_t tail) {
+                               bool quantizedInput, bool residual,
+                               int64_t panels, int64_t tail) {
   Product p{k, weightType, width, quantizedInput, residual, panels, tail};
   std::string name = p.name("product");
   if (LLVM::LLVMFuncOp known = k.lookup(name))
@@ -566,7 +622,8 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
   if (quantizedInput) {
     for (int64_t rows = 1; rows <= k.target.intStreamRows; ++rows)
       for (int64_t panel = 0; panel < panels; ++panel)
-        streams.push_back(streamTile(p, rows, panel + 1 == panels ? tail : panelRows));
+        streams.push_back(
+            streamTile(p, rows, panel + 1 == panels ? tail : panelRows));
     for (int64_t rows = 1; rows <= k.target.intRows; ++rows)
       tiles.push_back(unpackedTile(p, rows));
   } else {
@@ -578,8 +635,8 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
       k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64});
   Value input = function.getArgument(0), weight = function.getArgument(1),
         output = function.getArgument(2), outputBytes = function.getArgument(3),
-        residualBase = function.getArgument(4), residualBytes = function.getArgument(5),
-        rows = function.getArgument(6);
+        residualBase = function.getArgument(4),
+        residualBytes = function.getArgument(5), rows = function.getArgument(6);
   auto fromRow = [&](Value row) {
     return Values{k.offset(input, k.mul(row, p.inputRowBytes())),
                   k.offset(output, k.mul(row, outputBytes)),
@@ -593,7 +650,8 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
     k.tiles(rows, sizes, [&](Value row, int64_t size) {
       Values at = fromRow(row);
       size_t index = llvm::find(sizes, size) - sizes.begin();
-      k.call(floats[index], {at[0], weight, at[1], outputBytes, at[2], residualBytes});
+      k.call(floats[index],
+             {at[0], weight, at[1], outputBytes, at[2], residualBytes});
     });
     k.end();
     return function;
@@ -624,14 +682,16 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
                // Rows left over tiles left, rounded up.
                Value tilesLeft = k.sub(tileCount, tile);
                Value size = arith::DivUIOp::create(
-                   k.builder, k.loc, k.add(k.sub(rows, row), k.sub(tilesLeft, k.constant(1))),
+                   k.builder, k.loc,
+                   k.add(k.sub(rows, row), k.sub(tilesLeft, k.constant(1))),
                    tilesLeft);
                Values at = fromRow(row);
                for (int64_t count = 1; count <= most; ++count)
                  k.when(k.equal(size, k.constant(count)), [&] {
                    k.call(tiles[count - 1],
-                          {at[0], scratch, at[1], outputBytes, at[2], residualBytes,
-                           k.constant(block), k.constant(end), k.constant(stage)});
+                          {at[0], scratch, at[1], outputBytes, at[2],
+                           residualBytes, k.constant(block), k.constant(end),
+                           k.constant(stage)});
                  });
                return Values{k.add(row, size)};
              });

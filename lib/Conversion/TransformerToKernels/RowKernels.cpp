@@ -19,16 +19,20 @@ namespace chorus {
 
 void EntryLowering::emitRow(Operation *op, Value row) {
   llvm::TypeSwitch<Operation *>(op)
-      .Case<EmbeddingOp, QuantizeActivationsOp, RMSNormOp, RotaryOp, RoundToCacheOp, GLUOp,
-            SelectRowsOp, LogSumExpOp>([&](auto typed) { emitRow(typed, row); })
-      .Case<AttentionOp>([&](AttentionOp attention) { emitAppend(attention, row); })
+      .Case<EmbeddingOp, QuantizeActivationsOp, RMSNormOp, RotaryOp,
+            RoundToCacheOp, GLUOp, SelectRowsOp, LogSumExpOp>(
+          [&](auto typed) { emitRow(typed, row); })
+      .Case<AttentionOp>(
+          [&](AttentionOp attention) { emitAppend(attention, row); })
       .Case<arith::AddFOp>([&](arith::AddFOp) { emitAdd(op, row); });
 }
 
-void EntryLowering::channels(int64_t width, function_ref<void(Value, int64_t)> body) {
+void EntryLowering::channels(int64_t width,
+                             function_ref<void(Value, int64_t)> body) {
   int64_t whole = width / lanes * lanes;
   if (whole)
-    k.loop(k.constant(0), k.constant(whole), lanes, [&](Value at) { body(at, lanes); });
+    k.loop(k.constant(0), k.constant(whole), lanes,
+           [&](Value at) { body(at, lanes); });
   if (width % lanes)
     body(k.constant(whole), width % lanes);
 }
@@ -52,16 +56,19 @@ void EntryLowering::emitRow(EmbeddingOp op, Value row) {
   Type element = type.getElementType();
   int64_t d = type.getDimSize(1);
   Value token = k.extendUnsigned(
-      k.load(k.i32, k.offset(buffer(op.getTokens()).base, k.mul(row, 4))), k.i64);
+      k.load(k.i32, k.offset(buffer(op.getTokens()).base, k.mul(row, 4))),
+      k.i64);
   Value lane = k.rem(token, panelRows);
-  Value panel = k.offset(weightAddress(op.getTable()),
-                         k.mul(k.div(token, panelRows), panelBytes(element, d)));
+  Value panel =
+      k.offset(weightAddress(op.getTable()),
+               k.mul(k.div(token, panelRows), panelBytes(element, d)));
   Value out = rowAddress(op.getResult(), row);
   std::optional<BlockFormat> format = getBlockFormat(element);
   if (!format) {
     int64_t bytes = element.getIntOrFloatBitWidth() / 8;
     k.loop(k.constant(0), k.constant(d), 1, [&](Value at) {
-      Value from = k.offset(panel, k.mul(k.add(k.mul(at, panelRows), lane), bytes));
+      Value from =
+          k.offset(panel, k.mul(k.add(k.mul(at, panelRows), lane), bytes));
       Value value = k.widen(k.splat(k.load(element, from), 1));
       k.store(k.extract(value, 0), k.offset(out, k.mul(at, 4)));
     });
@@ -74,9 +81,11 @@ void EntryLowering::emitRow(EmbeddingOp op, Value row) {
       return k.extract(k.widen(k.splat(k.load(k.f16, from), 1)), 0);
     };
     Value scale = k.splat(scalarF16(0));
-    Value minimum = format->hasMinimum ? k.splat(scalarF16(2 * panelRows)) : Value();
-    Value data = k.offset(k.offset(unit, (format->hasMinimum ? 4 : 2) * panelRows),
-                          k.mul(lane, 4));
+    Value minimum =
+        format->hasMinimum ? k.splat(scalarF16(2 * panelRows)) : Value();
+    Value data =
+        k.offset(k.offset(unit, (format->hasMinimum ? 4 : 2) * panelRows),
+                 k.mul(lane, 4));
     // Four groups of four weights make one vector of 16.
     for (int64_t half = 0; half < 2; ++half) {
       Value words = k.splatConstantI32(0, 4);
@@ -90,10 +99,11 @@ void EntryLowering::emitRow(EmbeddingOp op, Value row) {
       if (format->bits == 4)
         stored = half ? k.shiftRight(stored, k.splatConstantI32(4))
                       : k.bitAnd(stored, k.splatConstantI32(15));
-      Value q = k.toFloat(
-          k.sub(stored, k.splatConstantI32(static_cast<int32_t>(format->zeroPoint))));
+      Value q = k.toFloat(k.sub(
+          stored, k.splatConstantI32(static_cast<int32_t>(format->zeroPoint))));
       Value value = minimum ? k.fma(scale, q, minimum) : k.mulf(scale, q);
-      k.store(value, k.offset(k.offset(out, k.mul(block, blockSize * 4)), half * lanes * 4));
+      k.store(value, k.offset(k.offset(out, k.mul(block, blockSize * 4)),
+                              half * lanes * 4));
     }
   });
 }
@@ -104,13 +114,15 @@ void EntryLowering::emitRow(EmbeddingOp op, Value row) {
 
 void EntryLowering::emitRow(QuantizeActivationsOp op, Value row) {
   int64_t d = width(op.getInput()), blocks = d / blockSize;
-  Value in = rowAddress(op.getInput(), row), out = rowAddress(op.getResult(), row);
+  Value in = rowAddress(op.getInput(), row),
+        out = rowAddress(op.getResult(), row);
   Value scales = k.offset(out, d), sums = k.offset(scales, 4 * blocks),
         scaledSums = k.offset(sums, 4 * blocks);
   VectorType ints = k.vec(k.i32);
   k.loop(k.constant(0), k.constant(blocks), 1, [&](Value block) {
     Value from = k.offset(in, k.mul(block, blockSize * 4));
-    Value x[2] = {k.load(k.vec(k.f32), from), k.load(k.vec(k.f32), k.offset(from, 64))};
+    Value x[2] = {k.load(k.vec(k.f32), from),
+                  k.load(k.vec(k.f32), k.offset(from, 64))};
     // The largest magnitude by its bits, so that a NaN is seen.
     Value magnitude = k.splatConstantI32(0x7fffffff);
     Value bits[2];
@@ -122,11 +134,14 @@ void EntryLowering::emitRow(QuantizeActivationsOp op, Value row) {
     Value tiny = k.less(largest, k.constantI32(0x1c800000)); // 2^-70
     Value scale = k.divf(k.bitcast(largest, k.f32), k.constantF32(127));
     scale = k.select(tiny, k.constantF32(0), scale);
-    scale = k.select(finite, scale, k.bitcast(k.constantI32(0x7fc00000), k.f32));
-    Value usable = k.select(finite, k.select(tiny, k.constantI32(0), k.constantI32(1)),
-                            k.constantI32(0));
+    scale =
+        k.select(finite, scale, k.bitcast(k.constantI32(0x7fc00000), k.f32));
+    Value usable =
+        k.select(finite, k.select(tiny, k.constantI32(0), k.constantI32(1)),
+                 k.constantI32(0));
     Value valid = k.equal(usable, k.constantI32(1));
-    Value inverse = k.splat(k.divf(k.constantF32(1), k.select(valid, scale, k.constantF32(1))));
+    Value inverse = k.splat(
+        k.divf(k.constantF32(1), k.select(valid, scale, k.constantF32(1))));
     Value q[2];
     for (int i = 0; i < 2; ++i) {
       // |x| * r is at most 127 * (1 + 2^-22): rounding never passes 127.
@@ -135,11 +150,12 @@ void EntryLowering::emitRow(QuantizeActivationsOp op, Value row) {
       Value at = k.offset(k.offset(out, k.mul(block, blockSize)), i * lanes);
       k.store(k.truncate(q[i], k.vec(k.i8)), at);
     }
-    Value sum = vector::ReductionOp::create(k.builder, k.loc, vector::CombiningKind::ADD,
-                                            k.add(q[0], q[1]));
+    Value sum = vector::ReductionOp::create(
+        k.builder, k.loc, vector::CombiningKind::ADD, k.add(q[0], q[1]));
     k.store(scale, k.offset(scales, k.mul(block, 4)));
     k.store(sum, k.offset(sums, k.mul(block, 4)));
-    k.store(k.mulf(scale, k.toFloat(sum)), k.offset(scaledSums, k.mul(block, 4)));
+    k.store(k.mulf(scale, k.toFloat(sum)),
+            k.offset(scaledSums, k.mul(block, 4)));
   });
 }
 
@@ -149,13 +165,14 @@ void EntryLowering::emitRow(QuantizeActivationsOp op, Value row) {
 
 void EntryLowering::emitRow(RMSNormOp op, Value row) {
   int64_t d = width(op.getInput());
-  Value in = rowAddress(op.getInput(), row), out = rowAddress(op.getResult(), row);
+  Value in = rowAddress(op.getInput(), row),
+        out = rowAddress(op.getResult(), row);
   Value weight = weightAddress(op.getWeight());
   int64_t whole = d / lanes * lanes;
   Value squares = k.splatConstant(0);
   if (whole)
-    squares = k.loop(k.constant(0), k.constant(4 * whole), 4 * lanes, ValueRange{squares},
-                     [&](Value at, ValueRange state) {
+    squares = k.loop(k.constant(0), k.constant(4 * whole), 4 * lanes,
+                     ValueRange{squares}, [&](Value at, ValueRange state) {
                        Value x = k.load(k.vec(k.f32), k.offset(in, at));
                        return Values{k.fma(x, x, state[0])};
                      })[0];
@@ -187,11 +204,13 @@ void EntryLowering::emitRow(GLUOp op, Value row) {
 }
 
 void EntryLowering::emitAdd(Operation *op, Value row) {
-  Value a = rowAddress(op->getOperand(0), row), b = rowAddress(op->getOperand(1), row),
+  Value a = rowAddress(op->getOperand(0), row),
+        b = rowAddress(op->getOperand(1), row),
         out = rowAddress(op->getResult(0), row);
   channels(width(op->getResult(0)), [&](Value channel, int64_t count) {
     Value at = k.mul(channel, 4);
-    Value sum = k.addf(k.loadPartial(k.offset(a, at), count), k.loadPartial(k.offset(b, at), count));
+    Value sum = k.addf(k.loadPartial(k.offset(a, at), count),
+                       k.loadPartial(k.offset(b, at), count));
     k.storePartial(sum, k.offset(out, at), count);
   });
 }
@@ -212,12 +231,16 @@ void EntryLowering::emitRow(RotaryOp op, Value row) {
   auto headDim = static_cast<int64_t>(op.getHeadDim());
   int64_t heads = width(op.getInput()) / headDim;
   bool adjacent = op.getPairing() == RotaryPairing::adjacent;
-  Value in = rowAddress(op.getInput(), row), out = rowAddress(op.getResult(), row);
+  Value in = rowAddress(op.getInput(), row),
+        out = rowAddress(op.getResult(), row);
   Value position = k.extendUnsigned(
-      k.load(k.i32, k.offset(buffer(op.getPositions()).base, k.mul(row, 4))), k.i64);
-  Value table = k.offset(weightAddress(op.getTable()), k.mul(position, pairs * 8));
+      k.load(k.i32, k.offset(buffer(op.getPositions()).base, k.mul(row, 4))),
+      k.i64);
+  Value table =
+      k.offset(weightAddress(op.getTable()), k.mul(position, pairs * 8));
 
-  // Eight pairs at a time: their angles are one vector (cos, sin, cos, sin, ..).
+  // Eight pairs at a time: their angles are one vector (cos, sin, cos, sin,
+  // ..).
   constexpr int64_t group = lanes / 2;
   SmallVector<int64_t> even, odd, interleaved;
   for (int64_t i = 0; i < group; ++i) {
@@ -226,7 +249,8 @@ void EntryLowering::emitRow(RotaryOp op, Value row) {
     interleaved.append({i, group + i});
   }
   auto rotate = [&](Value a, Value b, Value cos, Value sin) {
-    return std::pair(k.fma(a, cos, k.negate(k.mulf(b, sin))), k.fma(b, cos, k.mulf(a, sin)));
+    return std::pair(k.fma(a, cos, k.negate(k.mulf(b, sin))),
+                     k.fma(b, cos, k.mulf(a, sin)));
   };
   k.loop(k.constant(0), k.constant(heads), 1, [&](Value head) {
     Value headOffset = k.mul(head, headDim * 4);
@@ -235,22 +259,26 @@ void EntryLowering::emitRow(RotaryOp op, Value row) {
     if (whole)
       k.loop(k.constant(0), k.constant(whole), group, [&](Value pair) {
         Value angles = k.load(k.vec(k.f32), k.offset(table, k.mul(pair, 8)));
-        Value cos = k.shuffle(angles, angles, even), sin = k.shuffle(angles, angles, odd);
+        Value cos = k.shuffle(angles, angles, even),
+              sin = k.shuffle(angles, angles, odd);
         if (adjacent) {
           Value at = k.mul(pair, 8);
           Value x = k.load(k.vec(k.f32), k.offset(from, at));
-          auto [a, b] = rotate(k.shuffle(x, x, even), k.shuffle(x, x, odd), cos, sin);
+          auto [a, b] =
+              rotate(k.shuffle(x, x, even), k.shuffle(x, x, odd), cos, sin);
           k.store(k.shuffle(a, b, interleaved), k.offset(to, at));
         } else {
           Value at = k.mul(pair, 4), second = k.add(at, 4 * pairs);
-          auto [a, b] = rotate(k.load(k.vec(k.f32, group), k.offset(from, at)),
-                               k.load(k.vec(k.f32, group), k.offset(from, second)), cos, sin);
+          auto [a, b] = rotate(
+              k.load(k.vec(k.f32, group), k.offset(from, at)),
+              k.load(k.vec(k.f32, group), k.offset(from, second)), cos, sin);
           k.store(a, k.offset(to, at));
           k.store(b, k.offset(to, second));
         }
       });
     for (int64_t pair = whole; pair < pairs; ++pair) {
-      int64_t first = adjacent ? 2 * pair : pair, second = adjacent ? first + 1 : pair + pairs;
+      int64_t first = adjacent ? 2 * pair : pair,
+              second = adjacent ? first + 1 : pair + pairs;
       auto [a, b] = rotate(k.load(k.f32, k.offset(from, 4 * first)),
                            k.load(k.f32, k.offset(from, 4 * second)),
                            k.load(k.f32, k.offset(table, 8 * pair)),
@@ -259,7 +287,8 @@ void EntryLowering::emitRow(RotaryOp op, Value row) {
       k.store(b, k.offset(to, 4 * second));
     }
     for (int64_t channel = 2 * pairs; channel < headDim; ++channel)
-      k.store(k.load(k.f32, k.offset(from, 4 * channel)), k.offset(to, 4 * channel));
+      k.store(k.load(k.f32, k.offset(from, 4 * channel)),
+              k.offset(to, 4 * channel));
   });
 }
 
@@ -271,31 +300,38 @@ void EntryLowering::emitRow(RotaryOp op, Value row) {
 Value EntryLowering::roundToCache(Value vector, Type cacheType) {
   if (cacheType.isF32())
     return vector;
-  Value largest = k.splatConstant(65504.0f), smallest = k.splatConstant(-65504.0f);
+  Value largest = k.splatConstant(65504.0f),
+        smallest = k.splatConstant(-65504.0f);
   vector = k.select(k.greater(vector, largest), largest, vector);
   vector = k.select(k.greater(smallest, vector), smallest, vector);
   return k.narrow(vector, cacheType);
 }
 
 void EntryLowering::emitRow(RoundToCacheOp op, Value row) {
-  Value in = rowAddress(op.getInput(), row), out = rowAddress(op.getResult(), row);
+  Value in = rowAddress(op.getInput(), row),
+        out = rowAddress(op.getResult(), row);
   channels(width(op.getInput()), [&](Value channel, int64_t count) {
     Value at = k.mul(channel, 4);
     Value x = k.loadPartial(k.offset(in, at), count);
-    k.storePartial(k.widen(roundToCache(x, op.getCacheType())), k.offset(out, at), count);
+    k.storePartial(k.widen(roundToCache(x, op.getCacheType())),
+                   k.offset(out, at), count);
   });
 }
 
 /// Writes a row's keys [head_dim][32] and values [32][head_dim] into its page.
 void EntryLowering::emitAppend(AttentionOp op, Value row) {
   const EntryState &state = plan.info.states[0];
-  int64_t headDim = state.headDim, slotBytes = state.elementType.getIntOrFloatBitWidth() / 8;
+  int64_t headDim = state.headDim,
+          slotBytes = state.elementType.getIntOrFloatBitWidth() / 8;
   int64_t valueRow = llvm::alignTo(headDim, lanes);
   Value position = k.extendUnsigned(
-      k.load(k.i32, k.offset(buffer(op.getPositions()).base, k.mul(row, 4))), k.i64);
-  Value pages = k.load(k.ptr, k.offset(readSlot(stateSlot() + 1, k.ptr), k.mul(row, 8)));
+      k.load(k.i32, k.offset(buffer(op.getPositions()).base, k.mul(row, 4))),
+      k.i64);
+  Value pages =
+      k.load(k.ptr, k.offset(readSlot(stateSlot() + 1, k.ptr), k.mul(row, 8)));
   Value slot = k.rem(position, 32);
-  Value keys = rowAddress(op.getKey(), row), values = rowAddress(op.getValue(), row);
+  Value keys = rowAddress(op.getKey(), row),
+        values = rowAddress(op.getValue(), row);
   k.loop(k.constant(0), k.constant(state.kvHeads), 1, [&](Value head) {
     Value page = pageAddress(op, pages, k.div(position, 32), head);
     Value headOffset = k.mul(head, headDim * 4);
@@ -304,11 +340,13 @@ void EntryLowering::emitAppend(AttentionOp op, Value row) {
                                 k.mul(slot, valueRow * slotBytes));
     channels(headDim, [&](Value channel, int64_t count) {
       Value at = k.add(headOffset, k.mul(channel, 4));
-      Value key = roundToCache(k.loadPartial(k.offset(keys, at), count), state.elementType);
+      Value key = roundToCache(k.loadPartial(k.offset(keys, at), count),
+                               state.elementType);
       for (int64_t i = 0; i < count; ++i)
         k.store(k.extract(key, i),
                 k.offset(keySlots, k.mul(k.add(channel, i), 32 * slotBytes)));
-      Value value = roundToCache(k.loadPartial(k.offset(values, at), count), state.elementType);
+      Value value = roundToCache(k.loadPartial(k.offset(values, at), count),
+                                 state.elementType);
       k.store(value, k.offset(valueSlots, k.mul(channel, slotBytes)));
     });
   });
@@ -329,41 +367,47 @@ void EntryLowering::emitRow(LogSumExpOp op, Value row) {
   auto overRow = [&](Value initial, function_ref<Value(Value, Value)> combine) {
     Values state(accumulators, initial);
     if (whole)
-      state = k.loop(k.constant(0), k.constant(4 * whole), 4 * group, state,
-                     [&](Value at, ValueRange before) {
-                       Values next;
-                       for (int64_t i = 0; i < accumulators; ++i)
-                         next.push_back(combine(
-                             before[i], k.load(type, k.offset(k.offset(in, at), 64 * i))));
-                       return next;
-                     });
+      state = k.loop(
+          k.constant(0), k.constant(4 * whole), 4 * group, state,
+          [&](Value at, ValueRange before) {
+            Values next;
+            for (int64_t i = 0; i < accumulators; ++i)
+              next.push_back(combine(
+                  before[i], k.load(type, k.offset(k.offset(in, at), 64 * i))));
+            return next;
+          });
     for (int64_t i = 0; i < accumulators; ++i) {
       int64_t left = std::min<int64_t>(d - whole - i * lanes, lanes);
       if (left <= 0)
         continue;
       Value x = k.loadPartial(k.offset(in, 4 * (whole + i * lanes)), left);
       if (left < lanes) // Absent columns count as -inf.
-        x = k.select(k.less(k.iota(), k.splatConstantI32(static_cast<int32_t>(left))), x, lowest);
+        x = k.select(
+            k.less(k.iota(), k.splatConstantI32(static_cast<int32_t>(left))), x,
+            lowest);
       state[i] = combine(state[i], x);
     }
     return state;
   };
-  Values maxima = overRow(lowest, [&](Value a, Value x) { return k.maximum(a, x); });
-  Value max = k.treeMax(
-      k.maximum(k.maximum(maxima[0], maxima[1]), k.maximum(maxima[2], maxima[3])));
+  Values maxima =
+      overRow(lowest, [&](Value a, Value x) { return k.maximum(a, x); });
+  Value max = k.treeMax(k.maximum(k.maximum(maxima[0], maxima[1]),
+                                  k.maximum(maxima[2], maxima[3])));
   Value maxVector = k.splat(max);
   Values sums = overRow(k.splatConstant(0), [&](Value a, Value x) {
     return k.addf(a, k.expNonPositive(k.subf(x, maxVector)));
   });
   // The tree over 64 lanes: distances 32 and 16 combine whole accumulators.
-  Value sum = k.treeSum(k.addf(k.addf(sums[0], sums[2]), k.addf(sums[1], sums[3])));
+  Value sum =
+      k.treeSum(k.addf(k.addf(sums[0], sums[2]), k.addf(sums[1], sums[3])));
 
   // log in f64: exponent and 2 atanh((f - 1) / (f + 1)).
   Value wide = arith::ExtFOp::create(k.builder, k.loc, k.f64, sum);
   Value bits = k.bitcast(wide, k.i64);
   Value exponent = k.sub(k.shiftRight(bits, k.constant(52)), k.constant(1023));
   Value fraction = k.bitcast(
-      arith::OrIOp::create(k.builder, k.loc, k.bitAnd(bits, k.constant(0xfffffffffffffLL)),
+      arith::OrIOp::create(k.builder, k.loc,
+                           k.bitAnd(bits, k.constant(0xfffffffffffffLL)),
                            k.constant(0x3ff0000000000000LL))
           .getResult(),
       k.f64);
@@ -376,7 +420,8 @@ void EntryLowering::emitRow(LogSumExpOp op, Value row) {
   Value series = k.constantF64(1.0 / 21);
   for (int64_t n = 19; n >= 1; n -= 2)
     series = k.fma(series, z, k.constantF64(1.0 / static_cast<double>(n)));
-  Value exponentValue = arith::SIToFPOp::create(k.builder, k.loc, k.f64, exponent);
+  Value exponentValue =
+      arith::SIToFPOp::create(k.builder, k.loc, k.f64, exponent);
   Value log = k.fma(exponentValue, k.constantF64(0.6931471805599453),
                     k.mulf(k.mulf(k.constantF64(2), s), series));
   Value maxWide = arith::ExtFOp::create(k.builder, k.loc, k.f64, max);

@@ -6,7 +6,8 @@ namespace chorus {
 
 void emitSamplingMasses(KernelBuilder &k) {
   mlir::LLVM::LLVMFuncOp function =
-      k.begin("chorus_sampling_masses", {k.ptr, k.i64, k.f32, k.f32, k.ptr}, /*exported=*/true);
+      k.begin("chorus_sampling_masses", {k.ptr, k.i64, k.f32, k.f32, k.ptr},
+              /*exported=*/true);
   Value logits = function.getArgument(0), count = function.getArgument(1),
         masses = function.getArgument(4);
 

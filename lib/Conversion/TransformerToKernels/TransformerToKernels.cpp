@@ -4,11 +4,24 @@
 
 #include "EntryLowering.h"
 
+#include "chorus/Conversion/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
 using namespace mlir;
 
 namespace chorus {
 
-FailureOr<KernelModule> lowerToKernels(ModuleOp source, const WeightPlan &weights,
+#define GEN_PASS_DEF_CONVERTTRANSFORMERTOKERNELSPASS
+#include "chorus/Conversion/Passes.h.inc"
+
+FailureOr<KernelModule> lowerToKernels(ModuleOp source,
+                                       const WeightPlan &weights,
                                        const CPUTarget &target) {
   KernelModule result;
   result.module = ModuleOp::create(source.getLoc());
@@ -24,5 +37,40 @@ FailureOr<KernelModule> lowerToKernels(ModuleOp source, const WeightPlan &weight
   emitSamplingMasses(k);
   return result;
 }
+
+namespace {
+
+struct ConvertTransformerToKernelsPass
+    : impl::ConvertTransformerToKernelsPassBase<
+          ConvertTransformerToKernelsPass> {
+  using ConvertTransformerToKernelsPassBase::
+      ConvertTransformerToKernelsPassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    const CPUTarget *found =
+        llvm::find_if(getCPUTargets(), [&](const CPUTarget &each) {
+          return each.name == target;
+        });
+    if (found == getCPUTargets().end()) {
+      module.emitError() << "target '" << target
+                         << "' is unknown, expected one of "
+                         << llvm::interleaved(llvm::map_range(
+                                getCPUTargets(), [](const CPUTarget &each) {
+                                  return each.name;
+                                }));
+      return signalPassFailure();
+    }
+    WeightPlan weights;
+    if (failed(weights.build(module)))
+      return signalPassFailure();
+    FailureOr<KernelModule> kernels = lowerToKernels(module, weights, *found);
+    if (failed(kernels))
+      return signalPassFailure();
+    module.getBodyRegion().takeBody(kernels->module->getBodyRegion());
+  }
+};
+
+} // namespace
 
 } // namespace chorus

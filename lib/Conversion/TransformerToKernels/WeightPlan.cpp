@@ -13,7 +13,8 @@ namespace chorus {
 
 int64_t panelBlockBytes(Type elementType) {
   BlockFormat format = *getBlockFormat(elementType);
-  return panelRows * (2 + (format.hasMinimum ? 2 : 0) + blockSize * format.bits / 8);
+  return panelRows *
+         (2 + (format.hasMinimum ? 2 : 0) + blockSize * format.bits / 8);
 }
 
 uint64_t panelBytes(Type elementType, int64_t k) {
@@ -31,17 +32,27 @@ uint64_t plannedBytes(RankedTensorType type, WeightLayout layout) {
   return type.getNumElements() * (type.getElementTypeBitWidth() / 8);
 }
 
-/// Products and look-ups read panels, everything else the source's bytes.
+bool readsPanels(OpOperand &use) {
+  if (auto linear = dyn_cast<LinearOp>(use.getOwner())) {
+    OperandRange list = linear.getWeights();
+    unsigned first = list.getBeginOperandIndex();
+    return use.getOperandNumber() >= first &&
+           use.getOperandNumber() < first + list.size();
+  }
+  auto embedding = dyn_cast<EmbeddingOp>(use.getOwner());
+  return embedding && use == embedding.getTableMutable();
+}
+
 static FailureOr<WeightLayout> layoutOf(Operation *leaf) {
   if (isa<RotaryTableOp>(leaf))
     return WeightLayout::RotaryTable;
   std::optional<WeightLayout> layout;
   for (OpOperand &use : leaf->getUses()) {
-    Operation *user = use.getOwner();
-    bool panels = isa<LinearOp, EmbeddingOp>(user);
-    WeightLayout wanted = panels ? WeightLayout::Panels : WeightLayout::Raw;
+    WeightLayout wanted =
+        readsPanels(use) ? WeightLayout::Panels : WeightLayout::Raw;
     if (layout && *layout != wanted)
-      return leaf->emitError("parameter is used both by products and as plain values");
+      return leaf->emitError(
+          "parameter is used both by products and as plain values");
     layout = wanted;
   }
   return layout.value_or(WeightLayout::Raw);
@@ -49,8 +60,9 @@ static FailureOr<WeightLayout> layoutOf(Operation *leaf) {
 
 uint64_t WeightPlan::place(PlannedWeight weight) {
   std::string key;
-  llvm::raw_string_ostream(key) << static_cast<int>(weight.layout) << '\0' << weight.file << '\0'
-                                << weight.tensor << '\0' << weight.type << weight.theta;
+  llvm::raw_string_ostream(key)
+      << static_cast<int>(weight.layout) << '\0' << weight.file << '\0'
+      << weight.tensor << '\0' << weight.type << weight.theta;
   auto [entry, isNew] = placed.try_emplace(key, 0);
   if (!isNew)
     return entry->second;
@@ -62,8 +74,10 @@ uint64_t WeightPlan::place(PlannedWeight weight) {
   return planned.back().offset;
 }
 
-static PlannedWeight describe(ParameterOp op, WeightLayout layout, unsigned layer) {
-  return {layout, op.getFile().str(), cast<StringAttr>(op.getNames()[layer]).str(),
+static PlannedWeight describe(ParameterOp op, WeightLayout layout,
+                              unsigned layer) {
+  return {layout, op.getFile().str(),
+          cast<StringAttr>(op.getNames()[layer]).str(),
           cast<RankedTensorType>(op.getType())};
 }
 
@@ -76,8 +90,8 @@ LogicalResult WeightPlan::build(ModuleOp module) {
     for (Value operand : op->getOperands()) {
       Operation *leaf = operand.getDefiningOp();
       // Factors are read at compile time only.
-      if (leaf && isa<ParameterOp, RotaryTableOp>(leaf) && !isa<RotaryTableOp>(op) &&
-          !std::exchange(seen[leaf], true))
+      if (leaf && isa<ParameterOp, RotaryTableOp>(leaf) &&
+          !isa<RotaryTableOp>(op) && !std::exchange(seen[leaf], true))
         order.push_back(leaf);
     }
   });
@@ -89,7 +103,8 @@ LogicalResult WeightPlan::build(ModuleOp module) {
     if (failed(layout))
       return failure();
     if (auto table = dyn_cast<RotaryTableOp>(leaf)) {
-      PlannedWeight weight{*layout, "", "", cast<RankedTensorType>(table.getType()),
+      PlannedWeight weight{*layout, "", "",
+                           cast<RankedTensorType>(table.getType()),
                            table.getTheta().convertToDouble()};
       if (Value factors = table.getFactors()) {
         auto parameter = factors.getDefiningOp<ParameterOp>();
@@ -109,7 +124,8 @@ LogicalResult WeightPlan::build(ModuleOp module) {
     // The last leaf of its block places them all.
     if (llvm::any_of(order, [&](Operation *other) {
           auto next = dyn_cast<ParameterOp>(other);
-          return next && next.getLayer() && other->getBlock() == leaf->getBlock() &&
+          return next && next.getLayer() &&
+                 other->getBlock() == leaf->getBlock() &&
                  !llvm::is_contained(group, next);
         }))
       continue;
@@ -117,7 +133,8 @@ LogicalResult WeightPlan::build(ModuleOp module) {
     for (size_t layer = 0; layer < layers; ++layer)
       for (ParameterOp member : group) {
         if (member.getNames().size() != layers)
-          return member.emitError("parameters of one loop need one name for each layer");
+          return member.emitError(
+              "parameters of one loop need one name for each layer");
         uint64_t offset = place(describe(member, *layoutOf(member), layer));
         WeightAddress &address = addresses[member];
         if (layer == 0)
@@ -125,7 +142,8 @@ LogicalResult WeightPlan::build(ModuleOp module) {
         else if (layer == 1)
           address.layerStride = offset - address.offset;
         if (offset != address.offset + layer * address.layerStride)
-          return member.emitError("one source tensor serves two layers of a loop");
+          return member.emitError(
+              "one source tensor serves two layers of a loop");
       }
   }
   return success();

@@ -39,27 +39,31 @@ std::string describe(ArrayRef<int64_t> shape) {
 
 LogicalResult verifyRanked(Operation *op) {
   auto ranked = [](Value value) {
-    return !isa<TensorType>(value.getType()) || isa<RankedTensorType>(value.getType());
+    return !isa<TensorType>(value.getType()) ||
+           isa<RankedTensorType>(value.getType());
   };
-  if (!llvm::all_of(op->getOperands(), ranked) || !llvm::all_of(op->getResults(), ranked))
+  if (!llvm::all_of(op->getOperands(), ranked) ||
+      !llvm::all_of(op->getResults(), ranked))
     return op->emitOpError("needs ranked tensors");
   return success();
 }
 
-LogicalResult verifyRank(Operation *op, StringRef name, Value value, int64_t rank) {
+LogicalResult verifyRank(Operation *op, StringRef name, Value value,
+                         int64_t rank) {
   if (static_cast<int64_t>(shapeOf(value).size()) != rank)
-    return op->emitOpError() << name << " has shape " << describe(shapeOf(value))
-                             << ", expected " << rank << " dimensions";
+    return op->emitOpError()
+           << name << " has shape " << describe(shapeOf(value)) << ", expected "
+           << rank << " dimensions";
   return success();
 }
 
-LogicalResult verifyLastDim(Operation *op, StringRef name, Value value, int64_t expected,
-                            StringRef why) {
+LogicalResult verifyLastDim(Operation *op, StringRef name, Value value,
+                            int64_t expected, StringRef why) {
   ArrayRef<int64_t> shape = shapeOf(value);
   if (shape.empty() || shape.back() != expected)
     return op->emitOpError() << name << " has shape " << describe(shape)
-                             << ", expected a last dimension of " << expected << " (" << why
-                             << ")";
+                             << ", expected a last dimension of " << expected
+                             << " (" << why << ")";
   return success();
 }
 
@@ -75,11 +79,13 @@ LogicalResult verifyRowTensor(Operation *op, StringRef name, Value value) {
 LogicalResult verifyWeight(Operation *op, StringRef name, Value weight) {
   auto type = cast<RankedTensorType>(weight.getType());
   if (type.getRank() != 2 || !type.hasStaticShape())
-    return op->emitOpError() << name << " has shape " << describe(type.getShape())
-                             << ", expected two static dimensions";
+    return op->emitOpError()
+           << name << " has shape " << describe(type.getShape())
+           << ", expected two static dimensions";
   if (getBlockFormat(type.getElementType()) && type.getDimSize(1) % blockSize)
-    return op->emitOpError() << name << " has rows of " << type.getDimSize(1)
-                             << " values, expected a multiple of the block of " << blockSize;
+    return op->emitOpError()
+           << name << " has rows of " << type.getDimSize(1)
+           << " values, expected a multiple of the block of " << blockSize;
   return success();
 }
 
@@ -100,7 +106,8 @@ LogicalResult ParameterOp::verify() {
                            << " is not positive or its size wraps";
   if (getBlockFormat(type.getElementType()) &&
       (type.getRank() == 0 || type.getShape().back() % blockSize))
-    return emitOpError() << "rows must be a multiple of the block of " << blockSize;
+    return emitOpError() << "rows must be a multiple of the block of "
+                         << blockSize;
   if (getNames().empty())
     return emitOpError("needs a tensor name");
   if (!getLayer() && getNames().size() != 1)
@@ -110,10 +117,12 @@ LogicalResult ParameterOp::verify() {
 }
 
 LogicalResult RotaryTableOp::verify() {
-  if (failed(verifyRanked(*this)) || failed(verifyRank(*this, "result", getResult(), 3)))
+  if (failed(verifyRanked(*this)) ||
+      failed(verifyRank(*this, "result", getResult(), 3)))
     return failure();
   ArrayRef<int64_t> shape = shapeOf(getResult());
-  if (!cast<RankedTensorType>(getResult().getType()).hasStaticShape() || shape[2] != 2)
+  if (!cast<RankedTensorType>(getResult().getType()).hasStaticShape() ||
+      shape[2] != 2)
     return emitOpError() << "result has shape " << describe(shape)
                          << ", expected static [context, pairs, 2]";
   double theta = getTheta().convertToDouble();
@@ -121,10 +130,12 @@ LogicalResult RotaryTableOp::verify() {
     return emitOpError("theta must be positive and finite");
   if (Value factors = getFactors()) {
     if (shapeOf(factors) != ArrayRef<int64_t>{shape[1]})
-      return emitOpError() << "factors have shape " << describe(shapeOf(factors)) << ", expected ["
+      return emitOpError() << "factors have shape "
+                           << describe(shapeOf(factors)) << ", expected ["
                            << shape[1] << "] (the pairs of result)";
     if (!factors.getDefiningOp<ParameterOp>())
-      return emitOpError("factors must be a parameter: they are read at compile time");
+      return emitOpError(
+          "factors must be a parameter: they are read at compile time");
   }
   return success();
 }
@@ -134,36 +145,44 @@ LogicalResult RotaryTableOp::verify() {
 //===----------------------------------------------------------------------===//
 
 LogicalResult EmbeddingOp::verify() {
-  if (failed(verifyRanked(*this)) || failed(verifyWeight(*this, "table", getTable())))
+  if (failed(verifyRanked(*this)) ||
+      failed(verifyWeight(*this, "table", getTable())))
     return failure();
   if (failed(verifyLastDim(*this, "result", getResult(), shapeOf(getTable())[1],
                            "the last dimension of table")))
     return failure();
   if (shapeOf(getResult()).drop_back() != shapeOf(getTokens()))
-    return emitOpError() << "result has shape " << describe(shapeOf(getResult()))
-                         << ", expected the shape of tokens " << describe(shapeOf(getTokens()))
-                         << " and d_model";
+    return emitOpError() << "result has shape "
+                         << describe(shapeOf(getResult()))
+                         << ", expected the shape of tokens "
+                         << describe(shapeOf(getTokens())) << " and d_model";
   return success();
 }
 
 LogicalResult QuantizeActivationsOp::verify() {
-  if (failed(verifyRanked(*this)) || failed(verifyRowTensor(*this, "input", getInput())))
+  if (failed(verifyRanked(*this)) ||
+      failed(verifyRowTensor(*this, "input", getInput())))
     return failure();
   if (shapeOf(getInput()) != shapeOf(getResult()))
-    return emitOpError() << "result has shape " << describe(shapeOf(getResult())) << ", expected "
-                         << describe(shapeOf(getInput())) << " (the shape of input)";
+    return emitOpError() << "result has shape "
+                         << describe(shapeOf(getResult())) << ", expected "
+                         << describe(shapeOf(getInput()))
+                         << " (the shape of input)";
   if (shapeOf(getInput()).back() % blockSize)
     return emitOpError() << "input has rows of " << shapeOf(getInput()).back()
-                         << " values, expected a multiple of the block of " << blockSize;
+                         << " values, expected a multiple of the block of "
+                         << blockSize;
   return success();
 }
 
 LogicalResult LinearOp::verify() {
-  if (failed(verifyRanked(*this)) || failed(verifyRowTensor(*this, "input", getInput())))
+  if (failed(verifyRanked(*this)) ||
+      failed(verifyRowTensor(*this, "input", getInput())))
     return failure();
   if (getWeights().empty())
     return emitOpError("needs at least one weight");
-  Type weightType = cast<RankedTensorType>(getWeights()[0].getType()).getElementType();
+  Type weightType =
+      cast<RankedTensorType>(getWeights()[0].getType()).getElementType();
   int64_t outputs = 0;
   for (Value weight : getWeights()) {
     if (failed(verifyWeight(*this, "weight", weight)))
@@ -172,22 +191,27 @@ LogicalResult LinearOp::verify() {
     if (type.getElementType() != weightType)
       return emitOpError("weights of one product must have one element type");
     if (type.getDimSize(1) != shapeOf(getInput()).back())
-      return emitOpError() << "weight has rows of " << type.getDimSize(1) << " values, expected "
-                           << shapeOf(getInput()).back() << " (the last dimension of input)";
+      return emitOpError() << "weight has rows of " << type.getDimSize(1)
+                           << " values, expected " << shapeOf(getInput()).back()
+                           << " (the last dimension of input)";
     outputs += type.getDimSize(0);
   }
-  Type inputType = cast<RankedTensorType>(getInput().getType()).getElementType();
+  Type inputType =
+      cast<RankedTensorType>(getInput().getType()).getElementType();
   if (isa<ActQ8Type>(inputType) && !getBlockFormat(weightType))
-    return emitOpError() << "act_q8 input needs weights in blocks, found " << weightType;
-  if (failed(verifyLastDim(*this, "result", getResult(), outputs, "the rows of the weights")))
+    return emitOpError() << "act_q8 input needs weights in blocks, found "
+                         << weightType;
+  if (failed(verifyLastDim(*this, "result", getResult(), outputs,
+                           "the rows of the weights")))
     return failure();
   if (shapeOf(getResult()).drop_back() != shapeOf(getInput()).drop_back())
-    return emitOpError() << "result has shape " << describe(shapeOf(getResult()))
+    return emitOpError() << "result has shape "
+                         << describe(shapeOf(getResult()))
                          << ", expected the leading dimensions of input "
                          << describe(shapeOf(getInput()));
   if (getResidual() && getResidual().getType() != getResult().getType())
-    return emitOpError() << "residual has type " << getResidual().getType() << ", expected "
-                         << getResult().getType();
+    return emitOpError() << "residual has type " << getResidual().getType()
+                         << ", expected " << getResult().getType();
   return success();
 }
 
@@ -196,11 +220,13 @@ LogicalResult LinearOp::verify() {
 //===----------------------------------------------------------------------===//
 
 LogicalResult RMSNormOp::verify() {
-  if (failed(verifyRanked(*this)) || failed(verifyRowTensor(*this, "input", getInput())))
+  if (failed(verifyRanked(*this)) ||
+      failed(verifyRowTensor(*this, "input", getInput())))
     return failure();
   int64_t width = shapeOf(getInput()).back();
   if (shapeOf(getWeight()) != ArrayRef<int64_t>{width})
-    return emitOpError() << "weight has shape " << describe(shapeOf(getWeight())) << ", expected ["
+    return emitOpError() << "weight has shape "
+                         << describe(shapeOf(getWeight())) << ", expected ["
                          << width << "] (the last dimension of input)";
   double epsilon = getEpsilon().convertToDouble();
   if (!(epsilon > 0) || !std::isfinite(epsilon))
@@ -213,32 +239,39 @@ LogicalResult RMSNormOp::verify() {
 //===----------------------------------------------------------------------===//
 
 LogicalResult RotaryOp::verify() {
-  if (failed(verifyRanked(*this)) || failed(verifyRowTensor(*this, "input", getInput())) ||
+  if (failed(verifyRanked(*this)) ||
+      failed(verifyRowTensor(*this, "input", getInput())) ||
       failed(verifyRank(*this, "table", getTable(), 3)))
     return failure();
   auto headDim = static_cast<int64_t>(getHeadDim());
   int64_t width = shapeOf(getInput()).back();
   if (headDim <= 0 || width % headDim)
-    return emitOpError() << "input has rows of " << width << " channels, expected a multiple of head_dim "
+    return emitOpError() << "input has rows of " << width
+                         << " channels, expected a multiple of head_dim "
                          << headDim;
   int64_t pairs = shapeOf(getTable())[1];
-  if (ShapedType::isDynamic(pairs) || shapeOf(getTable())[2] != 2 || 2 * pairs > headDim)
+  if (ShapedType::isDynamic(pairs) || shapeOf(getTable())[2] != 2 ||
+      2 * pairs > headDim)
     return emitOpError() << "table has shape " << describe(shapeOf(getTable()))
-                         << ", expected [context, pairs, 2] with 2 * pairs <= " << headDim;
+                         << ", expected [context, pairs, 2] with 2 * pairs <= "
+                         << headDim;
   size_t rank = shapeOf(getInput()).size();
   if (getPositions() ? rank != 2 : rank < 2)
     return emitOpError() << "input has shape " << describe(shapeOf(getInput()))
                          << (getPositions() ? ", expected [T, channels]"
                                             : ", expected [.., seq, channels]");
-  if (getPositions() && shapeOf(getPositions()) != shapeOf(getInput()).drop_back())
-    return emitOpError() << "positions have shape " << describe(shapeOf(getPositions()))
+  if (getPositions() &&
+      shapeOf(getPositions()) != shapeOf(getInput()).drop_back())
+    return emitOpError() << "positions have shape "
+                         << describe(shapeOf(getPositions()))
                          << ", expected one for each row of input";
   return success();
 }
 
 LogicalResult RoundToCacheOp::verify() {
   if (!getCacheType().isF16() && !getCacheType().isF32())
-    return emitOpError() << "cache type is " << getCacheType() << ", expected f16 or f32";
+    return emitOpError() << "cache type is " << getCacheType()
+                         << ", expected f16 or f32";
   return success();
 }
 
@@ -247,7 +280,8 @@ OpFoldResult RoundToCacheOp::fold(FoldAdaptor) {
 }
 
 LogicalResult AttentionOp::verify() {
-  if (failed(verifyRanked(*this)) || failed(verifyRowTensor(*this, "query", getQuery())) ||
+  if (failed(verifyRanked(*this)) ||
+      failed(verifyRowTensor(*this, "query", getQuery())) ||
       failed(verifyRowTensor(*this, "key", getKey())))
     return failure();
   auto heads = static_cast<int64_t>(getNumHeads());
@@ -257,8 +291,10 @@ LogicalResult AttentionOp::verify() {
                          << " kv_heads, expected a positive multiple";
   if (shapeOf(getQuery()).back() % heads)
     return emitOpError() << "query has rows of " << shapeOf(getQuery()).back()
-                         << " channels, expected a multiple of " << heads << " heads";
-  if (failed(verifyLastDim(*this, "key", getKey(), kvHeads * getHeadDim(), "kv_heads * head_dim")))
+                         << " channels, expected a multiple of " << heads
+                         << " heads";
+  if (failed(verifyLastDim(*this, "key", getKey(), kvHeads * getHeadDim(),
+                           "kv_heads * head_dim")))
     return failure();
   if (!std::isfinite(getScale().convertToDouble()))
     return emitOpError("scale must be finite");
@@ -270,8 +306,9 @@ LogicalResult AttentionOp::verify() {
       return failure();
     StateType cache = getCache().getType();
     if (cache.getKvHeads() != kvHeads || cache.getHeadDim() != getHeadDim())
-      return emitOpError() << "cache holds " << cache.getKvHeads() << " heads of "
-                           << cache.getHeadDim() << ", expected " << kvHeads << " of "
+      return emitOpError() << "cache holds " << cache.getKvHeads()
+                           << " heads of " << cache.getHeadDim()
+                           << ", expected " << kvHeads << " of "
                            << getHeadDim();
     if (getMask() != AttentionMask::causal)
       return emitOpError("only a causal mask can read a cache");
@@ -284,7 +321,8 @@ LogicalResult AttentionOp::verify() {
 }
 
 void AttentionOp::getEffects(
-    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &effects) {
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects) {
   if (!getCache())
     return;
   OpOperand *cache = &getCacheMutable()[0];
@@ -302,25 +340,32 @@ RankedTensorType SelectRowsOp::inferType(Type input, Type rows) {
                                cast<RankedTensorType>(input).getElementType());
 }
 
-void SelectRowsOp::build(OpBuilder &builder, OperationState &state, Value input, Value rows) {
-  build(builder, state, inferType(input.getType(), rows.getType()), input, rows);
+void SelectRowsOp::build(OpBuilder &builder, OperationState &state, Value input,
+                         Value rows) {
+  build(builder, state, inferType(input.getType(), rows.getType()), input,
+        rows);
 }
 
 LogicalResult SelectRowsOp::verify() {
-  if (failed(verifyRanked(*this)) || failed(verifyRank(*this, "input", getInput(), 2)) ||
+  if (failed(verifyRanked(*this)) ||
+      failed(verifyRank(*this, "input", getInput(), 2)) ||
       failed(verifyRank(*this, "rows", getRows(), 1)))
     return failure();
-  RankedTensorType expected = inferType(getInput().getType(), getRows().getType());
+  RankedTensorType expected =
+      inferType(getInput().getType(), getRows().getType());
   if (getResult().getType() != expected)
-    return emitOpError() << "result has type " << getResult().getType() << ", expected " << expected;
+    return emitOpError() << "result has type " << getResult().getType()
+                         << ", expected " << expected;
   return success();
 }
 
 LogicalResult LogSumExpOp::verify() {
-  if (failed(verifyRanked(*this)) || failed(verifyRowTensor(*this, "input", getInput())))
+  if (failed(verifyRanked(*this)) ||
+      failed(verifyRowTensor(*this, "input", getInput())))
     return failure();
   if (shapeOf(getResult()) != shapeOf(getInput()).drop_back())
-    return emitOpError() << "result has shape " << describe(shapeOf(getResult()))
+    return emitOpError() << "result has shape "
+                         << describe(shapeOf(getResult()))
                          << ", expected the leading dimensions of input "
                          << describe(shapeOf(getInput()));
   return success();

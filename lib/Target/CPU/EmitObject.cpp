@@ -19,8 +19,8 @@
 #include "mlir/Transforms/Passes.h"
 
 #include "llvm/Analysis/TargetLibraryInfo.h"
-#include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
@@ -43,7 +43,8 @@ namespace {
 
 /// Transcendental functions of decomposed ops become upstream's polynomials:
 /// the shared object has no library behind it.
-struct ApproximateMathPass : PassWrapper<ApproximateMathPass, OperationPass<ModuleOp>> {
+struct ApproximateMathPass
+    : PassWrapper<ApproximateMathPass, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ApproximateMathPass)
   StringRef getName() const override { return "ApproximateMath"; }
   void getDependentDialects(DialectRegistry &registry) const override {
@@ -85,7 +86,8 @@ namespace {
 /// A file in memory, with a path that lld can read.
 class MemoryFile {
 public:
-  explicit MemoryFile(const char *name) : descriptor(memfd_create(name, MFD_CLOEXEC)) {}
+  explicit MemoryFile(const char *name)
+      : descriptor(memfd_create(name, MFD_CLOEXEC)) {}
   ~MemoryFile() {
     if (descriptor >= 0)
       close(descriptor);
@@ -93,7 +95,9 @@ public:
   MemoryFile(const MemoryFile &) = delete;
   MemoryFile &operator=(const MemoryFile &) = delete;
 
-  std::string path() const { return "/proc/self/fd/" + std::to_string(descriptor); }
+  std::string path() const {
+    return "/proc/self/fd/" + std::to_string(descriptor);
+  }
   int fd() const { return descriptor; }
 
   bool writeAll(StringRef bytes) {
@@ -113,7 +117,8 @@ public:
     bytes.resize(status.st_size);
     size_t done = 0;
     while (done < bytes.size()) {
-      ssize_t count = pread(descriptor, bytes.data() + done, bytes.size() - done, done);
+      ssize_t count =
+          pread(descriptor, bytes.data() + done, bytes.size() - done, done);
       if (count <= 0)
         return false;
       done += count;
@@ -152,8 +157,8 @@ private:
 
 } // namespace
 
-static std::unique_ptr<llvm::TargetMachine> createTargetMachine(const CPUTarget &target,
-                                                                std::string &error) {
+static std::unique_ptr<llvm::TargetMachine>
+createTargetMachine(const CPUTarget &target, std::string &error) {
   static const bool initialized = [] {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
@@ -167,10 +172,9 @@ static std::unique_ptr<llvm::TargetMachine> createTargetMachine(const CPUTarget 
   if (!found)
     return nullptr;
   llvm::TargetOptions options; // Fuses only what is written as a fused op.
-  return std::unique_ptr<llvm::TargetMachine>(
-      found->createTargetMachine(triple, target.llvmCPU, target.llvmFeatures, options,
-                                 llvm::Reloc::PIC_, std::nullopt,
-                                 llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
+      triple, target.llvmCPU, target.llvmFeatures, options, llvm::Reloc::PIC_,
+      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
@@ -185,29 +189,35 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   llvm::ModuleAnalysisManager modules;
   llvm::TargetLibraryInfoImpl noLibrary(module.getTargetTriple());
   noLibrary.disableAllFunctions();
-  functions.registerPass([&] { return llvm::TargetLibraryAnalysis(noLibrary); });
+  functions.registerPass(
+      [&] { return llvm::TargetLibraryAnalysis(noLibrary); });
   builder.registerModuleAnalyses(modules);
   builder.registerCGSCCAnalyses(components);
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, components, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2)
+      .run(module, modules);
 }
 
-FailureOr<std::string> emitSharedObject(ModuleOp module, const CPUTarget &target) {
+FailureOr<std::string> emitSharedObject(ModuleOp module,
+                                        const CPUTarget &target) {
   DialectRegistry registry;
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
   module.getContext()->appendDialectRegistry(registry);
 
   llvm::LLVMContext context;
-  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(module, context, "chorus");
+  std::unique_ptr<llvm::Module> code =
+      translateModuleToLLVMIR(module, context, "chorus");
   if (!code)
     return module.emitError("cannot translate kernels to LLVM IR");
   std::string error;
-  std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(target, error);
+  std::unique_ptr<llvm::TargetMachine> machine =
+      createTargetMachine(target, error);
   if (!machine)
-    return module.emitError() << "cannot make code for " << target.name << ": " << error;
+    return module.emitError()
+           << "cannot make code for " << target.name << ": " << error;
   code->setTargetTriple(machine->getTargetTriple());
   code->setDataLayout(machine->createDataLayout());
   for (llvm::Function &function : *code) {
@@ -223,7 +233,8 @@ FailureOr<std::string> emitSharedObject(ModuleOp module, const CPUTarget &target
   llvm::SmallString<0> object;
   llvm::raw_svector_ostream stream(object);
   llvm::legacy::PassManager emit;
-  if (machine->addPassesToEmitFile(emit, stream, nullptr, llvm::CodeGenFileType::ObjectFile))
+  if (machine->addPassesToEmitFile(emit, stream, nullptr,
+                                   llvm::CodeGenFileType::ObjectFile))
     return module.emitError("cannot emit object code");
   emit.run(*code);
 
@@ -232,18 +243,30 @@ FailureOr<std::string> emitSharedObject(ModuleOp module, const CPUTarget &target
     return module.emitError("cannot hold the object code in memory");
   std::string inputPath = input.path(), messages;
   llvm::raw_string_ostream diagnostics(messages);
-  const char *arguments[] = {"ld.lld", "-shared",         inputPath.c_str(), "-o",
-                             "-",      "-z",              "defs",            "--build-id=none",
-                             "--strip-all", "--gc-sections", "-z",           "noexecstack",
-                             "--hash-style=gnu", "--threads=1"};
+  const char *arguments[] = {"ld.lld",
+                             "-shared",
+                             inputPath.c_str(),
+                             "-o",
+                             "-",
+                             "-z",
+                             "defs",
+                             "--build-id=none",
+                             "--strip-all",
+                             "--gc-sections",
+                             "-z",
+                             "noexecstack",
+                             "--hash-style=gnu",
+                             "--threads=1"};
   bool linked;
   {
     StandardOutputGuard guard(output.fd());
-    linked = lld::elf::link(arguments, llvm::nulls(), diagnostics, /*exitEarly=*/false,
+    linked = lld::elf::link(arguments, llvm::nulls(), diagnostics,
+                            /*exitEarly=*/false,
                             /*disableOutput=*/false);
   }
   if (!linked)
-    return module.emitError() << "cannot link: " << StringRef(messages).split('\n').first;
+    return module.emitError()
+           << "cannot link: " << StringRef(messages).split('\n').first;
   std::string bytes;
   if (!output.readAll(bytes) || bytes.empty())
     return module.emitError("cannot read the linked code");

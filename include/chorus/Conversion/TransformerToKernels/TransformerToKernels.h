@@ -21,10 +21,15 @@ struct KernelModule {
   std::vector<EntryInfo> entries; ///< Equal for every target.
 };
 
+/// Whether a kernel computes `op`, which is of the transformer dialect or
+/// elementwise on tensors, in this form. Linalg ops need none: they are loops.
+bool hasKernel(mlir::Operation *op);
+
 /// Emits every public function of `source` (fused form, or plain functions of
 /// transformer and linalg ops on tensors) for `target`. Fails with a diagnostic
 /// where no kernel handles an op.
-mlir::FailureOr<KernelModule> lowerToKernels(mlir::ModuleOp source, const WeightPlan &weights,
+mlir::FailureOr<KernelModule> lowerToKernels(mlir::ModuleOp source,
+                                             const WeightPlan &weights,
                                              const CPUTarget &target);
 
 } // namespace chorus

@@ -33,18 +33,19 @@ enum class WeightLayout {
 /// One parameter of the weights segment.
 struct PlannedWeight {
   WeightLayout layout;
-  std::string file;          ///< Source file, as the module names it.
-  std::string tensor;        ///< Source tensor; rotary: frequency factors or "".
+  std::string file;   ///< Source file, as the module names it.
+  std::string tensor; ///< Source tensor; rotary: frequency factors or "".
   mlir::RankedTensorType type;
-  double theta = 0;          ///< Rotary only.
-  uint64_t offset = 0;       ///< Bytes from the segment's start, 64-aligned.
+  double theta = 0;    ///< Rotary only.
+  uint64_t offset = 0; ///< Bytes from the segment's start, 64-aligned.
   uint64_t sizeBytes = 0;
 };
 
 /// Where compiled code finds the tensor that a leaf op yields.
 struct WeightAddress {
-  uint64_t offset = 0;      ///< Of the tensor, or of layer 0's.
-  uint64_t layerStride = 0; ///< Between layers, for a parameter with a layer index.
+  uint64_t offset = 0; ///< Of the tensor, or of layer 0's.
+  uint64_t layerStride =
+      0; ///< Between layers, for a parameter with a layer index.
 };
 
 class WeightPlan {
@@ -54,7 +55,9 @@ public:
   /// layout.
   mlir::LogicalResult build(mlir::ModuleOp module);
 
-  WeightAddress lookup(mlir::Operation *leaf) const { return addresses.at(leaf); }
+  WeightAddress lookup(mlir::Operation *leaf) const {
+    return addresses.at(leaf);
+  }
   const std::vector<PlannedWeight> &weights() const { return planned; }
   uint64_t sizeBytes() const { return totalBytes; }
 
@@ -66,6 +69,11 @@ private:
   llvm::DenseMap<mlir::Operation *, WeightAddress> addresses;
   uint64_t totalBytes = 0;
 };
+
+/// Whether a parameter that is used there must lie in panels: as the weight of
+/// a product or the table of an embedding. Everything else reads the source's
+/// bytes.
+bool readsPanels(mlir::OpOperand &use);
 
 /// Bytes of one panel of 16 rows of `k` values.
 uint64_t panelBytes(mlir::Type elementType, int64_t k);

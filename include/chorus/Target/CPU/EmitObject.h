@@ -17,7 +17,8 @@ mlir::LogicalResult lowerKernelsToLLVM(mlir::ModuleOp module);
 /// Turns kernels in the llvm dialect into the bytes of an ELF shared object for
 /// `target`, linked with lld in this process: no files, no other programs, no
 /// undefined symbols. Fails with a diagnostic on the module.
-mlir::FailureOr<std::string> emitSharedObject(mlir::ModuleOp module, const CPUTarget &target);
+mlir::FailureOr<std::string> emitSharedObject(mlir::ModuleOp module,
+                                              const CPUTarget &target);
 
 } // namespace chorus
 
