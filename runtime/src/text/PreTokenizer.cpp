@@ -118,7 +118,7 @@ StatusOr<size_t> PreTokenizer::Words::wordLength(std::string_view text,
                            text.size(), offset, PCRE2_NO_UTF_CHECK,
                            workspace->match, workspace->context);
   if (result < 0)
-    return limitError("T08", "text @" + std::to_string(offset),
+    return limitError("T08", "text",
                       "the pre-tokeniser stops: " + describe(result));
   return pcre2_get_ovector_pointer(workspace->match)[1] - offset;
 }

@@ -10,6 +10,7 @@
 #include "chorus_rt/Utf8.h"
 #include "chorus_rt/schema/tokenizer_generated.h"
 
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <new>
@@ -88,6 +89,13 @@ Status damaged(std::string field, std::string message) {
 
 std::string indexed(const char *field, size_t index) {
   return std::string(field) + "[" + std::to_string(index) + "]";
+}
+
+/// The place of a byte, in the form that files have: "text @0x1f".
+std::string placeInText(size_t offset) {
+  char place[32];
+  std::snprintf(place, sizeof place, "text @0x%zx", offset);
+  return place;
 }
 
 Status outOfMemory(const char *doing) {
@@ -319,9 +327,10 @@ Status Tokenizer::Tables::encode(std::string_view text,
                                  std::vector<int32_t> &ids) const {
   size_t invalid = findInvalidUtf8(text);
   if (invalid != std::string_view::npos)
-    return refused("T09", "text @" + std::to_string(invalid),
-                   "byte " + escapeForMessage(text.substr(invalid, 1)) +
-                       " is not valid UTF-8 here");
+    return refused("T09", placeInText(invalid),
+                   "byte '" + escapeForMessage(text.substr(invalid, 1)) +
+                       "' at offset " + std::to_string(invalid) +
+                       " is not valid UTF-8 there");
 
   PreTokenizer::Words words(preTokenizer);
   BytePairMerger merger;
