@@ -57,7 +57,8 @@ std::string Artifact::place(const std::string &field) const {
 Status Artifact::readHeader(const uint8_t *bytes, uint64_t &metadataOffset,
                             uint64_t &metadataSize) {
   namespace at = artifact_header;
-  if (std::memcmp(bytes + at::magic, artifactMagic, sizeof artifactMagic)) {
+  if (std::memcmp(bytes + at::magic, artifactMagic, sizeof artifactMagic) !=
+      0) {
     const char *format = formatOfMagic(bytes);
     return refused("A02", place("header.magic @0x0"),
                    format ? std::string("this is ") + format +
@@ -170,6 +171,15 @@ std::optional<size_t> Artifact::findModel(std::string_view name) const {
   return std::nullopt;
 }
 
+/// A thread that runs `work`, or none where the system refuses one.
+template <typename Work> static std::thread startThread(Work work) {
+  try {
+    return std::thread(work);
+  } catch (const std::system_error &) {
+    return std::thread();
+  }
+}
+
 Status Artifact::verifySegments() const {
   const std::vector<SegmentInfo> &segments = content.segments;
   enum class Outcome : uint8_t { Equal, Differs, NoMemory };
@@ -196,12 +206,8 @@ Status Artifact::verifySegments() const {
     }
   };
   std::thread helper;
-  try {
-    if (order.size() > 1 && segments[order[1]].size >= worthAThread)
-      helper = std::thread(work);
-  } catch (const std::system_error &) {
-    // One thread does it all.
-  }
+  if (order.size() > 1 && segments[order[1]].size >= worthAThread)
+    helper = startThread(work);
   work();
   if (helper.joinable())
     helper.join();
@@ -259,7 +265,7 @@ Artifact::open(const std::string &path) try {
   if (!digest.ok())
     return digest.status();
   if (std::memcmp(digest->data(), header.data() + artifact_header::sha256,
-                  digest->size()))
+                  digest->size()) != 0)
     return refused("A02", artifact->place("metadata" + hexOffset(offset)),
                    "the SHA-256 of header and metadata is not the one in the "
                    "header");

@@ -425,21 +425,20 @@ Status Decoder::sampling(const fb::SamplingDefaults *in,
                          SamplingDefaultsInfo &out) const {
   if (!in)
     return Status();
-  auto read = [&](const flatbuffers::Optional<double> &value, const char *field,
+  auto read = [&](const std::optional<double> &value, const char *field,
                   double largest, std::optional<double> &result) {
     if (!value.has_value())
       return Status();
     if (!(*value >= 0 && *value <= largest))
       return error("A08", path + "." + field, "out of range");
-    result = *value;
+    result = value;
     return Status();
   };
   CHORUS_RETURN_IF_ERROR(
       read(in->temperature(), "temperature", 1e6, out.temperature));
   CHORUS_RETURN_IF_ERROR(read(in->top_p(), "top_p", 1, out.topP));
   CHORUS_RETURN_IF_ERROR(read(in->min_p(), "min_p", 1, out.minP));
-  if (in->top_k().has_value())
-    out.topK = *in->top_k();
+  out.topK = in->top_k();
   return Status();
 }
 

@@ -98,7 +98,7 @@ StatusOr<CodeImage> CodeImage::load(const std::vector<uint8_t> &bytes,
                    "noexec policy, or a memory limit): " +
                        loaderMessage(name));
   link_map *map = nullptr;
-  if (dlinfo(image.handle, RTLD_DI_LINKMAP, &map) != 0)
+  if (dlinfo(image.handle, RTLD_DI_LINKMAP, static_cast<void *>(&map)) != 0)
     return ioError("io", place, "the loader does not say where the code is");
   image.base = map->l_addr;
   return image;
@@ -123,7 +123,9 @@ CodeImage::~CodeImage() {
 
 void *CodeImage::function(std::string_view name) const {
   auto found = functions.find(name);
-  return found == functions.end()
-             ? nullptr
-             : reinterpret_cast<void *>(base + found->second);
+  if (found == functions.end())
+    return nullptr;
+  // The loader says where the code is as a number.
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  return reinterpret_cast<void *>(base + found->second);
 }

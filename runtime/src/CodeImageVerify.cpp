@@ -109,7 +109,7 @@ Status Verifier::header() {
                                    " bytes, needed " +
                                    std::to_string(sizeof(Elf64_Ehdr)));
   auto header = at<Elf64_Ehdr>(0);
-  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) ||
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
       header.e_ident[EI_CLASS] != ELFCLASS64 ||
       header.e_ident[EI_DATA] != ELFDATA2LSB ||
       header.e_ident[EI_VERSION] != EV_CURRENT ||

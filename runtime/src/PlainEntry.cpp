@@ -214,6 +214,7 @@ Status Call::run(const Program &program, const chorus_runtime_api *api) {
                       "no memory for " + std::to_string(*bytes) +
                           " bytes of scratch");
   std::vector<void *> outputData;
+  outputData.reserve(outputs.size());
   for (PlainOutput &output : outputs)
     outputData.push_back(output.data.get());
   chorus_entry_args arguments = {};

@@ -95,7 +95,8 @@ TEST(Artifact, OpensAndShowsEverything) {
   EXPECT_EQ(model.codes[1].features[1], "avx512f");
   EXPECT_EQ(model.tokenizerSegment, std::optional<uint32_t>(3));
   EXPECT_EQ(model.stopIds, (std::vector<uint32_t>{5, 7}));
-  EXPECT_EQ(model.facts->license, "apache-2.0");
+  ASSERT_TRUE(model.facts.has_value());
+  EXPECT_EQ(model.facts.value_or(ModelFacts()).license, "apache-2.0");
   EXPECT_EQ(model.sampling.temperature, std::optional<double>(0.5));
   EXPECT_FALSE(model.sampling.topP);
 }
@@ -490,7 +491,8 @@ TEST(Artifact, A15_SparseGiant) {
 
 TEST(Artifact, MutatedMetadataNeverCrashes) {
   // Hashes are right again after each change, so that structure is reached.
-  std::mt19937 random(20240601);
+  unsigned seed = 20240601;
+  std::mt19937 random(seed);
   const Bytes good = metadataBytes(fixtureBytes());
   std::map<std::string, size_t> outcomes;
   for (int round = 0; round < 3000; ++round) {

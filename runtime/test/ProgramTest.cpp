@@ -47,9 +47,10 @@ const chorus_runtime_api serialApi = {
     [](void *, chorus_parallel_body body, const void *context, int64_t count) {
       body(context, 0, count / 2);
       body(context, count / 2, count);
-    }};
+    },
+    /*prefetch_bytes=*/0};
 
-/// A file of a step back in time for tests of messages.
+/// The class, code and a part of the line of an error.
 void expectStatus(const Status &status, ExitCode exitCode,
                   const std::string &code, const std::string &needle) {
   EXPECT_EQ(status.exitCode(), exitCode) << status.line("test");
@@ -79,6 +80,7 @@ TEST(Program, LoadsAndFindsEntries) {
 TEST(Program, ManyProgramsAtOnceAreDistinct) {
   // The system's loader must not take one for another.
   std::vector<std::shared_ptr<const Program>> programs;
+  programs.reserve(5);
   for (int i = 0; i < 5; ++i)
     programs.push_back(mustLoad());
   for (size_t i = 0; i < programs.size(); ++i)
@@ -315,7 +317,8 @@ TEST(Program, A06_DynamicTables) {
 
 TEST(Program, A06_MutatedCodeNeverCrashesTheLoader) {
   // What passes the verifier is really loaded, though not called.
-  std::mt19937 random(7);
+  unsigned seed = 7;
+  std::mt19937 random(seed);
   const Bytes good = codeVariant("good");
   size_t at;
   Elf64_Phdr text = programHeader(good, PT_LOAD, PF_X, at);
@@ -388,7 +391,7 @@ TEST(Program, A09_ChoiceOfCode) {
 
 TEST(Program, HostFeaturesAreThoseOfTheKernel) {
   // /proc/cpuinfo lists what the kernel lets processes use.
-  std::string text, line;
+  std::string text;
   if (FILE *file = std::fopen("/proc/cpuinfo", "r")) {
     char buffer[16384];
     while (std::fgets(buffer, sizeof buffer, file))
@@ -443,7 +446,7 @@ void expectPolicyError(const std::function<void()> &restrict,
     auto program = Program::load(artifact);
     if (program.ok())
       _exit(91);
-    Status status = program.status();
+    const Status &status = program.status();
     bool right = status.exitCode() == ExitCode::IO && status.code() == "A16" &&
                  status.line("test").find(needle) != std::string::npos;
     if (!right)
@@ -490,8 +493,9 @@ TEST(PlainEntry, RunsOnFiles) {
   ASSERT_TRUE(result);
   EXPECT_EQ(result->dtype, SafetensorsDtype::F32);
   EXPECT_EQ(result->shape, (std::vector<int64_t>{3, 2}));
-  const float expected[6] = {2, 3, -3, -4, 6, 7};
-  EXPECT_EQ(std::memcmp(result->data, expected, sizeof expected), 0);
+  std::vector<float> values(6);
+  std::memcpy(values.data(), result->data, 6 * sizeof(float));
+  EXPECT_EQ(values, (std::vector<float>{2, 3, -3, -4, 6, 7}));
 }
 
 TEST(PlainEntry, InputsAtAnyAlignmentAndEmpty) {

@@ -68,7 +68,7 @@ static Json tokenizerJson(const std::optional<TokenizerSummary> &tokenizer,
   if (!tokenizer)
     return Json();
   return {{"kind", "byte-level-bpe"},
-          {"segment", *model.tokenizerSegment},
+          {"segment", orNull(model.tokenizerSegment)},
           {"pre", tokenizer->pre},
           {"tokens", tokenizer->tokens},
           {"merges", tokenizer->merges},

@@ -23,6 +23,7 @@ Outcome runExample(
     }) {
   arguments.insert(arguments.begin(), "chorus-example");
   std::vector<char *> argv;
+  argv.reserve(arguments.size() + 1);
   for (std::string &argument : arguments)
     argv.push_back(argument.data());
   argv.push_back(nullptr);
