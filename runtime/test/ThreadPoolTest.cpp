@@ -133,11 +133,12 @@ TEST(ThreadPool, N11_MoreThreadsThanCores) {
     expectEachIndexOnce(pool, 5000);
 }
 
-TEST(ThreadPool, N11_RefusedThreadsMeanFewerThreads) {
-#if defined(__SANITIZE_ADDRESS__) ||                                           \
-    (defined(__has_feature) && __has_feature(address_sanitizer))
-  GTEST_SKIP() << "the sanitizer aborts where a thread can't be had";
+// AddressSanitizer aborts where a thread can't be had.
+#ifndef __has_feature
+#define __has_feature(feature) 0
 #endif
+#if !__has_feature(address_sanitizer)
+TEST(ThreadPool, N11_RefusedThreadsMeanFewerThreads) {
   // A process that may map little more memory than it has gets few stacks.
   pid_t child = fork();
   ASSERT_GE(child, 0);
@@ -162,5 +163,6 @@ TEST(ThreadPool, N11_RefusedThreadsMeanFewerThreads) {
   EXPECT_TRUE(WIFEXITED(result));
   EXPECT_EQ(WEXITSTATUS(result), 0);
 }
+#endif
 
 } // namespace
