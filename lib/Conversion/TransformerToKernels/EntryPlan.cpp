@@ -106,7 +106,8 @@ std::pair<int64_t, SmallVector<unsigned>> EntryPlan::rows(Value value) const {
 
 LogicalResult EntryPlan::inferDims(Operation *op) {
   auto same = [&](Value result, Value source) {
-    dimsOf[result] = dimsOf.at(source);
+    Dims dims = dimsOf.at(source); // The new entry may move the old ones.
+    dimsOf[result] = dims;
   };
   auto unifyAll = [&](Value a, Value b) -> LogicalResult {
     for (auto [x, y] : llvm::zip_equal(dimsOf.at(a), dimsOf.at(b)))
@@ -256,8 +257,11 @@ LogicalResult EntryPlan::collect(Block &block, std::vector<Dispatch> &into) {
   for (Operation &op : block) {
     if (auto loop = dyn_cast<scf::ForOp>(op)) {
       for (auto [argument, result, init] : llvm::zip_equal(
-               loop.getRegionIterArgs(), loop.getResults(), loop.getInitArgs()))
-        dimsOf[argument] = dimsOf[result] = dimsOf.at(init);
+               loop.getRegionIterArgs(), loop.getResults(), loop.getInitArgs())) {
+        Dims dims = dimsOf.at(init); // The new entries may move the old ones.
+        dimsOf[argument] = dims;
+        dimsOf[result] = dims;
+      }
       std::vector<Dispatch> body;
       if (failed(collect(*loop.getBody(), body)))
         return failure();
