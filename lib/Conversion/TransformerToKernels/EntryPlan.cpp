@@ -256,8 +256,9 @@ LogicalResult EntryPlan::collect(Block &block, std::vector<Dispatch> &into) {
   };
   for (Operation &op : block) {
     if (auto loop = dyn_cast<scf::ForOp>(op)) {
-      for (auto [argument, result, init] : llvm::zip_equal(
-               loop.getRegionIterArgs(), loop.getResults(), loop.getInitArgs())) {
+      for (auto [argument, result, init] :
+           llvm::zip_equal(loop.getRegionIterArgs(), loop.getResults(),
+                           loop.getInitArgs())) {
         Dims dims = dimsOf.at(init); // The new entries may move the old ones.
         dimsOf[argument] = dims;
         dimsOf[result] = dims;
