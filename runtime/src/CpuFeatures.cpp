@@ -98,6 +98,14 @@ std::string targetList(const ModelInfo &model) {
 
 } // namespace
 
+int64_t streamPrefetchBytes() {
+  uint32_t eax, ebx, ecx, edx;
+  // "GenuineIntel": its second register.
+  return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && edx == signature_INTEL_edx
+             ? 4096
+             : 0;
+}
+
 CpuFeatures CpuFeatures::host() {
   std::vector<std::string> names;
   uint64_t saved = savedStates();

@@ -2,6 +2,8 @@
 
 #include "chorus_rt/ThreadPool.h"
 
+#include "chorus_rt/CpuFeatures.h"
+
 #include <algorithm>
 #include <cassert>
 #include <climits>
@@ -63,7 +65,8 @@ static void apiParallelFor(void *self, chorus_parallel_body body,
 }
 
 ThreadPool::ThreadPool(int threads)
-    : table{sizeof(chorus_runtime_api), this, apiParallelFor} {
+    : table{sizeof(chorus_runtime_api), this, apiParallelFor,
+            streamPrefetchBytes()} {
   threads = std::clamp(threads, 1, maxThreads);
   // With more threads than cores a spinning thread only takes the core from
   // one that has work.

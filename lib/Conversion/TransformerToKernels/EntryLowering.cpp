@@ -218,6 +218,7 @@ void EntryLowering::emitProduct(LinearOp op, Value start, int64_t first,
                                               : RowBuffer{input.base, 0};
         Value weight = weightAddress(start);
         Value rows = rowCount(op.getResult());
+        Value prefetch = readSlot(prefetchSlot, k.i64);
         uint64_t bytes = panelBytes(weightType.getElementType(), inputWidth);
         auto run = [&](LLVM::LLVMFuncOp function, Value panel) {
           Value column = k.mul(k.add(k.mul(panel, panelRows), first), 4);
@@ -225,7 +226,7 @@ void EntryLowering::emitProduct(LinearOp op, Value start, int64_t first,
                  {input.base, k.offset(weight, k.mul(panel, bytes)),
                   k.offset(output.base, column), k.constant(output.rowBytes),
                   k.offset(residual.base, column),
-                  k.constant(residual.rowBytes), rows});
+                  k.constant(residual.rowBytes), rows, prefetch});
         };
         k.loop(begin, end, 1, [&](Value unit) {
           auto runSingle = [&] {
@@ -455,6 +456,10 @@ LogicalResult EntryLowering::emit() {
   };
 
   writeSlot(weightsSlot, argument(offsetof(chorus_entry_args, weights)));
+  Value api = argument(offsetof(chorus_entry_args, api));
+  writeSlot(prefetchSlot,
+            k.load(k.i64, k.offset(api, offsetof(chorus_runtime_api,
+                                                 prefetch_bytes))));
   Value symbols = argument(offsetof(chorus_entry_args, symbols));
   for (unsigned i = 0; i < plan.info.symbols.size(); ++i)
     writeSlot(symbolSlot(i), k.load(k.i64, k.offset(symbols, 8 * i)));

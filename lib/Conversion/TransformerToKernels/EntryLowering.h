@@ -35,7 +35,7 @@ public:
 
 private:
   // Frame slots.
-  enum : unsigned { weightsSlot, layerSlot, firstFreeSlot };
+  enum : unsigned { weightsSlot, layerSlot, prefetchSlot, firstFreeSlot };
   unsigned symbolSlot(unsigned symbol) const { return firstFreeSlot + symbol; }
   unsigned placementSlot(const Placement &placement) const;
   unsigned stateSlot() const;
@@ -104,7 +104,7 @@ private:
 };
 
 /// The function product(input, weight panels, output, output row bytes,
-/// residual, residual row bytes, rows) for `panels` neighbouring panels whose
+/// residual, residual row bytes, rows, prefetch bytes) for `panels` neighbouring panels whose
 /// last one has `tail` columns. ProductKernels.cpp.
 mlir::LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType,
                                      int64_t width, bool quantizedInput,

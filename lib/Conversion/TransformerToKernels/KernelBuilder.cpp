@@ -120,6 +120,12 @@ void KernelBuilder::store(Value value, Value address) {
                         alignmentOf(value.getType()));
 }
 
+void KernelBuilder::prefetch(Value address) {
+  // A read, to the second-level cache.
+  LLVM::Prefetch::create(builder, loc, address, /*rw=*/0, /*hint=*/2,
+                         /*cache=*/1);
+}
+
 Value KernelBuilder::scratch(int64_t bytes) {
   OpBuilder::InsertionGuard guard(builder);
   auto function = builder.getInsertionBlock()

@@ -59,6 +59,8 @@ public:
   Value offset(Value base, Value bytes);
   Value load(Type type, Value address);
   void store(Value value, Value address);
+  /// Brings the cache line at `address`, which may be invalid, closer.
+  void prefetch(Value address);
   /// Scratch memory of the current function, 64-byte aligned.
   Value scratch(int64_t bytes);
   /// First `count` of 16 f32 lanes; the others are +0 and not read.

@@ -380,21 +380,24 @@ void storeRow(const Product &p, Value acc, Value output, Value residual,
 }
 
 /// tile(input, scratch, output, output row bytes, residual, residual row bytes,
-/// first block, end block, stage) where bit 0 of stage says that this is the
-/// first chunk of blocks, bit 1 that it is the last.
+/// first block, end block, stage, prefetch address, prefetch step) where bit 0
+/// of stage says that this is the first chunk of blocks, bit 1 that it is the
+/// last. One line is prefetched a block.
 LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
   KernelBuilder &k = p.k;
   std::string name = p.name("tile") + ".r" + std::to_string(rows);
   if (LLVM::LLVMFuncOp known = k.lookup(name))
     return known;
-  LLVM::LLVMFuncOp function = k.begin(
-      name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64, k.i64, k.i64});
+  LLVM::LLVMFuncOp function =
+      k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64, k.i64,
+                     k.i64, k.ptr, k.i64});
   Value input = function.getArgument(0), scratch = function.getArgument(1),
         output = function.getArgument(2), outputBytes = function.getArgument(3),
         residual = function.getArgument(4),
         residualBytes = function.getArgument(5),
         first = function.getArgument(6), end = function.getArgument(7),
-        stage = function.getArgument(8);
+        stage = function.getArgument(8), ahead = function.getArgument(9),
+        aheadStep = function.getArgument(10);
   Scratch layout{p};
   bool oneChunk = layout.chunkBlocks() >= p.blocks();
   Value outputColumn = output;
@@ -423,8 +426,10 @@ LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
   }
   acc = k.loop(first, end, 1, acc, [&](Value block, ValueRange state) {
     Values next(state);
-    UnpackedBlock weights(
-        p, k.offset(scratch, k.mul(k.sub(block, first), layout.blockBytes())));
+    Value index = k.sub(block, first);
+    k.prefetch(k.offset(ahead, k.mul(index, aheadStep)));
+    UnpackedBlock weights(p,
+                          k.offset(scratch, k.mul(index, layout.blockBytes())));
     emitBlock(p, weights, rows, p.panels,
               k.offset(input, k.mul(block, blockSize)),
               k.offset(k.offset(input, p.width), k.mul(block, 4)), next,
@@ -454,8 +459,8 @@ LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
   return function;
 }
 
-/// stream(input, panel, output, output row bytes, residual, residual row
-/// bytes): `rows` rows and one panel, weights unpacked in registers.
+/// stream(input, panel, output, output row bytes, residual, residual row bytes,
+/// prefetch bytes): `rows` rows and one panel, weights unpacked in registers.
 LLVM::LLVMFuncOp streamTile(const Product &p, int64_t rows, int64_t tail) {
   KernelBuilder &k = p.k;
   Product one{p.k, p.weightType, p.width, p.quantizedInput, p.residual,
@@ -464,14 +469,18 @@ LLVM::LLVMFuncOp streamTile(const Product &p, int64_t rows, int64_t tail) {
   if (LLVM::LLVMFuncOp known = k.lookup(name))
     return known;
   LLVM::LLVMFuncOp function =
-      k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64});
+      k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64});
   Value input = function.getArgument(0), panel = function.getArgument(1);
   Values acc = k.loop(
       k.constant(0), k.constant(p.blocks()), 1,
       Values(rows, k.splatConstant(0)), [&](Value block, ValueRange state) {
         Values next(state);
-        PackedBlock weights(
-            one, k.offset(panel, k.mul(block, panelBlockBytes(p.weightType))));
+        int64_t unitBytes = panelBlockBytes(p.weightType);
+        Value unit = k.offset(panel, k.mul(block, unitBytes));
+        Value ahead = k.offset(unit, function.getArgument(6));
+        for (int64_t at = 0; at < unitBytes; at += 64)
+          k.prefetch(k.offset(ahead, at));
+        PackedBlock weights(one, unit);
         emitBlock(one, weights, rows, 1,
                   k.offset(input, k.mul(block, blockSize)),
                   k.offset(k.offset(input, p.width), k.mul(block, 4)), next,
@@ -632,11 +641,12 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
   }
 
   LLVM::LLVMFuncOp function =
-      k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64});
+      k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64, k.i64});
   Value input = function.getArgument(0), weight = function.getArgument(1),
         output = function.getArgument(2), outputBytes = function.getArgument(3),
         residualBase = function.getArgument(4),
-        residualBytes = function.getArgument(5), rows = function.getArgument(6);
+        residualBytes = function.getArgument(5), rows = function.getArgument(6),
+        prefetch = function.getArgument(7);
   auto fromRow = [&](Value row) {
     return Values{k.offset(input, k.mul(row, p.inputRowBytes())),
                   k.offset(output, k.mul(row, outputBytes)),
@@ -662,7 +672,7 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
       Value from = k.offset(weight, panel * panelBytes(weightType, width));
       k.call(streams[(count - 1) * panels + panel],
              {input, from, k.offset(output, 64 * panel), outputBytes,
-              k.offset(residualBase, 64 * panel), residualBytes});
+              k.offset(residualBase, 64 * panel), residualBytes, prefetch});
     }
   };
   auto runTiles = [&] {
@@ -676,6 +686,12 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
       int64_t end = std::min(block + chunk, p.blocks());
       int64_t stage = (block == 0 ? 1 : 0) | (end == p.blocks() ? 2 : 0);
       unpack(p, weight, scratch, k.constant(block), k.constant(end));
+      // The tiles bring the bytes closer that will be unpacked next.
+      uint64_t allBytes = panelBytes(weightType, width);
+      int64_t unitBytes = panelBlockBytes(weightType);
+      Value next = k.offset(weight, end == p.blocks() ? panels * allBytes
+                                                      : end * unitBytes);
+      Value wanted = k.less(k.constant(0), prefetch);
       k.loop(k.constant(0), tileCount, 1, ValueRange{k.constant(0)},
              [&](Value tile, ValueRange state) {
                Value row = state[0];
@@ -686,12 +702,21 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
                    k.add(k.sub(rows, row), k.sub(tilesLeft, k.constant(1))),
                    tilesLeft);
                Values at = fromRow(row);
+               Value line = k.mul(tile, 64 * (end - block));
+               Value panel = k.div(line, (end - block) * unitBytes);
+               Value inside =
+                   k.bitAnd(wanted, k.less(panel, k.constant(panels)));
+               Value ahead = k.offset(
+                   next, k.add(k.mul(panel, allBytes),
+                               k.rem(line, (end - block) * unitBytes)));
+               ahead = k.select(inside, ahead, scratch);
+               Value step = k.select(inside, k.constant(64), k.constant(0));
                for (int64_t count = 1; count <= most; ++count)
                  k.when(k.equal(size, k.constant(count)), [&] {
                    k.call(tiles[count - 1],
                           {at[0], scratch, at[1], outputBytes, at[2],
                            residualBytes, k.constant(block), k.constant(end),
-                           k.constant(stage)});
+                           k.constant(stage), ahead, step});
                  });
                return Values{k.add(row, size)};
              });

@@ -40,7 +40,7 @@ bool readsPanels(OpOperand &use) {
            use.getOperandNumber() < first + list.size();
   }
   auto embedding = dyn_cast<EmbeddingOp>(use.getOwner());
-  return embedding && use == embedding.getTableMutable();
+  return embedding && &use == &embedding.getTableMutable();
 }
 
 static FailureOr<WeightLayout> layoutOf(Operation *leaf) {

@@ -27,6 +27,10 @@ private:
   std::vector<std::string> sorted;
 };
 
+/// How far ahead to prefetch a stream of weights on this CPU, in bytes: Intel's
+/// cores gain by it, AMD's lose (0).
+int64_t streamPrefetchBytes();
+
 /// Index into `model.codes` of the code to run. `cpu` is "auto" (the best that
 /// the features allow) or a target's name (that one or none).
 /// Usage error if the model has no such target; A09 (exit 5), naming the

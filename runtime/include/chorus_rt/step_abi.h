@@ -41,6 +41,9 @@ typedef struct chorus_runtime_api {
    * result must not depend on it. Loops do not nest. */
   void (*parallel_for)(void *self, chorus_parallel_body body,
                        const void *context, int64_t count);
+  /* How far ahead of a stream of weights to prefetch, in bytes; 0 on CPUs whose
+   * own prefetchers do better. Changes speed only. */
+  int64_t prefetch_bytes;
 } chorus_runtime_api;
 
 /* A paged key-value cache as one call sees it.
