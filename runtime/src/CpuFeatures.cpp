@@ -98,7 +98,7 @@ std::string targetList(const ModelInfo &model) {
 
 } // namespace
 
-int64_t streamPrefetchBytes() {
+int64_t chorus::rt::streamPrefetchBytes() {
   uint32_t eax, ebx, ecx, edx;
   // "GenuineIntel": its second register.
   return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && edx == signature_INTEL_edx
