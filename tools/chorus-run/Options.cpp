@@ -68,7 +68,7 @@ static void addPromptOptions(CLI::App &app, Options &options) {
 
 static void addSamplingOptions(CLI::App &app, Options &options) {
   const char *group = "Sampling";
-  app.add_option("-n", options.n, "Candidates, 1 to 65536")
+  app.add_option("-n", options.n, "Candidates, 1 to 65536. Default: 1")
       ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--max-tokens", options.maxTokens, "Tokens per candidate")
@@ -145,27 +145,27 @@ static void addRunningOptions(CLI::App &app, Options &options) {
                  "Run candidate K alone, as it is among more")
       ->check(wholeNumber<int64_t>())
       ->group(group);
-  app.add_option("--threads", options.engine.threads,
-                 "1 to 1024; 0: one for each core")
+  app.add_option("--threads", options.threads,
+                 "1 to 1024. Default: one for each core")
       ->check(wholeNumber<int>())
       ->group(group);
-  app.add_option("--prefill-chunk", options.engine.prefillChunk,
+  app.add_option("--prefill-chunk", options.prefillChunk,
                  "Prompt tokens in a step, 1 to 65536")
       ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--cpu", options.cpu, "Code to run")
       ->check(CLI::IsMember({"auto", "x86-64-v3", "x86-64-v4"}))
       ->group(group);
-  app.add_option("--max-batch", options.engine.maxBatch,
+  app.add_option("--max-batch", options.maxBatch,
                  "Candidates in a step, 1 to 65536")
       ->check(wholeNumber<int64_t>())
       ->group(group);
-  app.add_option("--context", options.engine.contextLength,
-                 "Positions, up to the model's; 0: the model's")
+  app.add_option("--context", options.context,
+                 "Positions, up to the model's. Default: the model's")
       ->check(wholeNumber<int64_t>())
       ->group(group);
-  app.add_option("--max-memory", options.engine.maxMemory,
-                 "Bytes that a run may need; 0: what the machine has")
+  app.add_option("--max-memory", options.maxMemory,
+                 "Bytes that a run may need. Default: what the machine has")
       ->check(wholeNumber<uint64_t>())
       ->group(group);
 }
@@ -218,9 +218,9 @@ rt::Status run::checkOptions(const Options &options) {
     return rt::usageError("--system and --template need --chat or --messages");
   if (options.echoLogprobs && !options.json)
     return rt::usageError("--echo-logprobs needs --json");
-  if (options.n < 1 || options.n > rt::Request::maxCandidates)
-    return rt::usageError("-n is " + std::to_string(options.n) +
-                          ", allowed is 1 to " +
+  int64_t n = options.n.value_or(1);
+  if (n < 1 || n > rt::Request::maxCandidates)
+    return rt::usageError("-n is " + std::to_string(n) + ", allowed is 1 to " +
                           std::to_string(rt::Request::maxCandidates));
   if (options.top && *options.top < 1)
     return rt::usageError("--top is " + std::to_string(*options.top) +
@@ -229,8 +229,43 @@ rt::Status run::checkOptions(const Options &options) {
     return rt::usageError("--candidate is " +
                           std::to_string(*options.candidate) +
                           ", allowed is 0 and up");
-  CHORUS_RETURN_IF_ERROR(options.engine.validate());
+  if (options.candidate && options.n && *options.candidate >= n)
+    return rt::usageError(
+        "--candidate is " + std::to_string(*options.candidate) +
+        ", allowed is 0 to " + std::to_string(n - 1) + " (below -n)");
+  for (auto [name, given] :
+       {std::pair("--threads", options.threads && *options.threads < 1),
+        std::pair("--context", options.context && *options.context < 1),
+        std::pair("--max-memory", options.maxMemory && *options.maxMemory < 1)})
+    if (given)
+      return rt::usageError(std::string(name) +
+                            " is below 1, allowed is 1 and up");
+  CHORUS_RETURN_IF_ERROR(namingOptions(options.engine().validate()));
   return checkEntryOptions(options);
+}
+
+rt::EngineOptions Options::engine() const {
+  rt::EngineOptions engine;
+  engine.threads = threads.value_or(0);
+  engine.prefillChunk = prefillChunk;
+  engine.maxBatch = maxBatch;
+  engine.contextLength = context.value_or(0);
+  engine.maxMemory = maxMemory.value_or(0);
+  return engine;
+}
+
+rt::Status run::namingOptions(const rt::Status &status) {
+  if (status.exitCode() != rt::ExitCode::Usage)
+    return status;
+  std::string field = status.message().substr(0, status.message().find(' '));
+  for (const char *option :
+       {"max-tokens", "temperature", "top-k", "top-p", "min-p",
+        "repetition-penalty", "presence-penalty", "frequency-penalty",
+        "logit-bias", "min-tokens", "stop", "candidate", "threads",
+        "prefill-chunk", "max-batch", "context", "echo-logprobs"})
+    if (field == option)
+      return rt::usageError("--" + status.message());
+  return status;
 }
 
 /// Parses "ID=V".
@@ -253,7 +288,7 @@ rt::StatusOr<rt::Request>
 run::makeRequest(const Options &options,
                  const rt::SamplingDefaultsInfo &defaults) {
   rt::Request request;
-  request.candidates = options.candidate ? 1 : options.n;
+  request.candidates = options.candidate ? 1 : options.n.value_or(1);
   request.firstCandidate = options.candidate.value_or(0);
   request.maxTokens = options.maxTokens;
   request.stop = options.stop;

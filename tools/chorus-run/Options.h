@@ -26,7 +26,7 @@ struct Options {
   bool printPrompt = false;
 
   // Sampling. What is not given comes from the model or from rt::Request.
-  int64_t n = 1;
+  std::optional<int64_t> n; ///< Default 1.
   int64_t maxTokens = rt::Request().maxTokens;
   std::optional<double> temperature, topP, minP;
   std::optional<int64_t> topK;
@@ -48,11 +48,16 @@ struct Options {
   // Running.
   std::optional<int64_t> candidate;
   std::string cpu = "auto";
-  rt::EngineOptions engine;
+  std::optional<int> threads; ///< Default: one for each core.
+  std::optional<int64_t> context;
+  std::optional<uint64_t> maxMemory;
+  int64_t prefillChunk = rt::EngineOptions().prefillChunk;
+  int64_t maxBatch = rt::EngineOptions().maxBatch;
 
   // Any entry.
   std::optional<std::string> entry, inputs, outputs;
 
+  rt::EngineOptions engine() const;
   bool hasPrompt() const {
     return prompt || promptFile || promptIds || messages;
   }
@@ -63,6 +68,10 @@ void addOptions(CLI::App &app, Options &options);
 
 /// What the options say beyond each single value's range.
 rt::Status checkOptions(const Options &options);
+
+/// A usage error of the runtime, which names fields ("top-p is 2"), with the
+/// option's name instead ("--top-p is 2"). Other statuses as they are.
+rt::Status namingOptions(const rt::Status &status);
 
 /// The request without its prompt. Flags override the model's own sampling
 /// defaults.

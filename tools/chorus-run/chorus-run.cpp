@@ -123,13 +123,12 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
       rt::Program::load(*artifact, 0, options.cpu);
   CHORUS_RETURN_IF_ERROR(program.status());
   if (options.entry) {
-    rt::ThreadPool threads(options.engine.threads ? options.engine.threads
-                                                  : rt::availableCores());
+    rt::ThreadPool threads(options.threads.value_or(rt::availableCores()));
     return rt::runPlainEntry(**program, *options.entry, *options.inputs,
                              *options.outputs, threads.api());
   }
   rt::StatusOr<std::unique_ptr<rt::Engine>> engine =
-      rt::Engine::create(*program, *tokenizer, options.engine);
+      rt::Engine::create(*program, *tokenizer, options.engine());
   CHORUS_RETURN_IF_ERROR(engine.status());
   catchSignals();
   if (interactive)
@@ -153,5 +152,7 @@ int main(int argc, char **argv) {
       "out.safetensors";
   return tool::runTool(
       argc, argv, description, [&](CLI::App &app) { addOptions(app, options); },
-      [&](tool::Console &console) { return ::runTool(options, console); });
+      [&](tool::Console &console) {
+        return namingOptions(::runTool(options, console));
+      });
 }

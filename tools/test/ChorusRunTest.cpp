@@ -354,8 +354,8 @@ TEST(ChorusRun, BadCommandLinesSayWhatIsAllowed) {
   };
   refuse({"--prompt", "x", "-n", "0"}, "allowed is 1 to 65536");
   refuse({"--prompt", "x", "-n", "1000000000"}, "allowed is 1 to 65536");
-  refuse({"--prompt", "x", "--top-p", "2"}, "top-p is 2, allowed is above 0");
-  refuse({"--prompt", "x", "--top-p", "0"}, "top-p is 0, allowed is above 0");
+  refuse({"--prompt", "x", "--top-p", "2"}, "--top-p is 2, allowed is above 0");
+  refuse({"--prompt", "x", "--top-p", "0"}, "--top-p is 0, allowed is above 0");
   refuse({"--prompt", "x", "--temperature", "-1"}, "allowed is 0 or 0.001");
   refuse({"--prompt", "x", "--temperature", "nan"}, "allowed is 0 or 0.001");
   refuse({"--prompt", "x", "--temperature", "1e308"}, "allowed is 0 or 0.001");
@@ -369,7 +369,9 @@ TEST(ChorusRun, BadCommandLinesSayWhatIsAllowed) {
   refuse({"--prompt", "x", "--threads", "4294967297"}, "whole number");
   refuse({"--prompt", "x", "--logit-bias", "1"}, "needed is ID=V");
   refuse({"--prompt", "x", "--logit-bias", "258=1"}, "allowed is 0 to 257");
-  refuse({"--prompt", "x", "--stop", ""}, "empty string");
+  refuse({"--prompt", "x", "--stop", ""}, "--stop is an empty string");
+  refuse({"--prompt", "x", "--threads", "0"}, "allowed is 1 and up");
+  refuse({"--prompt", "x", "-n", "4", "--candidate", "4"}, "allowed is 0 to 3");
   refuse({"--prompt", "x", "--threads", "2000"}, "allowed is 1 to 1024");
   refuse({"--prompt", "x", "--max-batch", "0"}, "allowed is 1 to 65536");
   refuse({"--prompt", "x", "--context", "5000"}, "allowed is 1 to 4096");
