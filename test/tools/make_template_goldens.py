@@ -124,7 +124,7 @@ def main():
     context = {**TOKENS, **random_templates.CONTEXT}
     cases = []
     unoptimized = make_environment(optimized=False)
-    for source in random_templates.generate(650):
+    for source in random_templates.generate(540):
         result = render(env, source, context)
         # Folding of constants hides some errors, such as that of (1)[0:1].
         if ("error" in result) == ("error" in render(unoptimized, source, context)):

@@ -35,7 +35,11 @@ STRING_METHODS = ["strip()", "upper()", "lower()", "title()", "lstrip('a')", "re
 LIST_FILTERS = ["list", "reverse | list", "map('string') | list", "select | list",
                 "reject('none') | list", "select('string') | list", "select('number') | list",
                 "map('upper') | list", "default([])"]
-LIST_ENDINGS = ["length", "first", "last", "join(',')", "tojson", "string", "unique | list", "sort",
+LIST_ENDINGS = ["map(attribute='role') | list", "selectattr('role', 'eq', 'user') | list | tojson",
+                "rejectattr('n') | list | length", "map('length') | list", "map('first') | list",
+                "tojson(indent=2)", "tojson(sort_keys=true)", "sort(reverse=true)", "map('string') | sort",
+                "count",
+                "length", "first", "last", "join(',')", "tojson", "string", "unique | list", "sort",
                 "max", "min", "sum", "map('upper') | join"]
 TESTS = ["defined", "none", "string", "number", "mapping", "iterable", "sequence", "true", "odd",
          "even", "integer", "float", "boolean", "undefined", "lower", "in [1, 'a']",
@@ -98,7 +102,7 @@ class Generator:
             return f"({self.listing(depth - 1)} | {self.pick(LIST_FILTERS)})"
         if kind == 3:
             return f"({self.string(depth - 1)}).split({self.pick(['', repr('a'), repr(',')])})"
-        return f"table.{self.pick(['items()', 'keys()', 'values()', 'a'])} | list"
+        return f"table{self.pick(['.items()', '.keys()', '.values()', '.a', ' | dictsort', ' | items'])} | list"
 
     def condition(self, depth):
         if depth == 0 or self.rng.random() < 0.3:
@@ -150,7 +154,11 @@ class Generator:
         return "".join(self.text() + self.statement(depth, in_loop) for _ in range(self.rng.randint(1, 3))) + self.text()
 
     def statement(self, depth, in_loop):
-        kind = self.rng.randrange(12)
+        kind = self.rng.randrange(14)
+        if kind == 12 and depth > 0:
+            return self.macro(depth)
+        if kind == 13 and depth > 0:
+            return self.pick([self.namespace, self.with_block])(depth)
         if depth == 0 or kind < 5:
             return f"{{{{{self.pick(['', '', '-'])} {self.expression(2)} {self.end_sign()}}}}}"
         if kind < 7:
@@ -179,6 +187,22 @@ class Generator:
         if self.rng.random() < 0.5:
             return self.pick(["{# c #}", "{#- c -#}", "{# c -#}", "{#+ c #}"])
         return self.tag("filter upper") + self.block(depth - 1, False) + self.tag("endfilter")
+
+    def macro(self, depth):
+        parameters = self.pick(["", "a", "a, b=2", "a, b=a", "a=loop_n, b='d'"])
+        arguments = self.pick(["", self.expression(1), f"b={self.expression(1)}", f"{self.expression(1)}, {self.number(1)}"])
+        definition = self.tag(f"macro m0({parameters})") + self.block(depth - 1, False) + "{{ a }}{{ b }}" + self.tag("endmacro")
+        if self.rng.random() < 0.3:
+            definition = definition.replace("{{ b }}", "{{ caller() }}")
+            return definition + self.tag(f"call m0({arguments})") + self.block(depth - 1, False) + self.tag("endcall")
+        return definition + self.text() + f"{{{{ m0({arguments}) }}}}" + self.text() + f"{{{{ m0({self.expression(0)}) | upper }}}}"
+
+    def namespace(self, depth):
+        loop = self.tag(f"for x in {self.listing(1)}") + self.tag(f"set ns.v = {self.pick(['ns.v + 1', 'x', 'ns.v ~ x', self.expression(1)])}")
+        return self.tag("set ns = namespace(v=1)") + loop + self.block(depth - 1, True) + self.tag("endfor") + "{{ ns.v }}"
+
+    def with_block(self, depth):
+        return self.tag(f"with v0 = {self.expression(1)}, w = v0") + self.block(depth - 1, False) + "{{ w }}" + self.tag("endwith")
 
 
 def generate(count):

@@ -76,6 +76,8 @@ public:
          const RenderOptions &options = {}) const;
 
 private:
+  ChatTemplate() = default;
+
   std::shared_ptr<const jinja::Program> program;
 };
 

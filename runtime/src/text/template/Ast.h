@@ -15,9 +15,16 @@ namespace chorus::rt::jinja {
 struct Expr;
 struct Stmt;
 using ExprPtr = std::unique_ptr<Expr>;
-using Block = std::vector<Stmt>;
 /// Index into Program::names.
 using NameId = uint32_t;
+
+/// The statements between two tags.
+struct Block {
+  std::vector<Stmt> statements;
+  /// In a block with a scope of its own: names that are undefined there until
+  /// the block sets them, even if the context has them. See findUnsetNames.
+  std::vector<NameId> unsetNames;
+};
 
 using FilterFunction = Value (*)(Evaluator &, const Value &input,
                                  Arguments &arguments);
@@ -71,6 +78,7 @@ struct Expr {
   std::string text;
   BinaryOperator op{};
   std::vector<Comparison> comparisons;
+  /// Null if there is none of this name; then evaluating is an error.
   FilterFunction filter = nullptr;
   TestFunction test = nullptr;
 };
@@ -139,6 +147,9 @@ struct Program {
 /// Name lookup of filters and tests; nullptr if there is none.
 FilterFunction findFilter(std::string_view name);
 TestFunction findTest(std::string_view name);
+
+/// Fills Block::unsetNames.
+void findUnsetNames(Program &program);
 
 /// Throws TemplateError.
 Program parseTemplate(std::string_view source);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <new>
+#include <stdexcept>
 
 namespace chorus::rt {
 
@@ -50,6 +51,8 @@ StatusOr<ChatTemplate> ChatTemplate::parse(std::string source) {
     return toStatus(error);
   } catch (const std::bad_alloc &) {
     return outOfMemory();
+  } catch (const std::length_error &) {
+    return outOfMemory();
   }
 }
 
@@ -73,6 +76,8 @@ ChatTemplate::render(const nlohmann::ordered_json &context,
   } catch (const jinja::TemplateError &error) {
     return toStatus(error);
   } catch (const std::bad_alloc &) {
+    return outOfMemory();
+  } catch (const std::length_error &) {
     return outOfMemory();
   }
 }

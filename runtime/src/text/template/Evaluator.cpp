@@ -49,12 +49,6 @@ private:
   T saved;
 };
 
-std::shared_ptr<Scope> makeScope(Scope *parent) {
-  auto scope = std::make_shared<Scope>();
-  scope->parent = parent;
-  return scope;
-}
-
 } // namespace
 
 void Scope::set(NameId name, Value value) {
@@ -140,7 +134,8 @@ std::optional<Value> LoopObject::fetch() {
   while (std::optional<Value> item = items.next()) {
     if (!loop.condition || !isRunning)
       return item;
-    std::shared_ptr<Scope> inner = makeScope(&scope);
+    auto inner = std::make_shared<Scope>();
+    inner->parent = &scope;
     evaluator.assign(loop.target, *item, *inner);
     if (evaluator.isTrueIn(std::move(inner), *loop.condition))
       return item;
@@ -217,13 +212,25 @@ std::optional<Value> LoopObject::attribute(RenderState &state,
 Evaluator::Evaluator(const Program &program, const nlohmann::ordered_json &json,
                      const RenderOptions &options)
     : state(options.budget), options(options), program(program),
-      context(program.names.size()), scope(makeScope(nullptr)) {
+      context(program.names.size()), isKnown(program.names.size()) {
   for (size_t name = 0; name < program.names.size(); ++name) {
     auto it = json.find(program.names[name]);
     if (it != json.end())
       context[name] = fromJson(
           state, *it, options.templateOwned.count(program.names[name]) == 0);
+    isKnown[name] = context[name] || findGlobal(program.names[name]);
   }
+  scope = makeScope(nullptr, program.body);
+}
+
+std::shared_ptr<Scope> Evaluator::makeScope(Scope *parent, const Block &block) {
+  auto inner = std::make_shared<Scope>();
+  inner->parent = parent;
+  for (NameId name : block.unsetNames)
+    if (isKnown[name])
+      inner->set(name, makeUndefined(state, inQuotes(program.names[name]) +
+                                                " is undefined"));
+  return inner;
 }
 
 MarkedText Evaluator::render() {
@@ -242,7 +249,7 @@ void Evaluator::print(const Value &value) {
 
 Evaluator::Flow Evaluator::run(const Block &block) {
   RenderState::Nesting nesting(state);
-  for (const Stmt &stmt : block)
+  for (const Stmt &stmt : block.statements)
     if (Flow flow = run(stmt); flow != Flow::Normal)
       return flow;
   return Flow::Normal;
@@ -278,7 +285,7 @@ Evaluator::Flow Evaluator::run(const Stmt &stmt) {
   case StmtKind::With:
     return runWith(stmt);
   case StmtKind::Scope:
-    return runIn(makeScope(scope.get()), stmt.body);
+    return runIn(makeScope(scope.get(), stmt.body), stmt.body);
   case StmtKind::Break:
     return Flow::Break;
   case StmtKind::Continue:
@@ -307,7 +314,7 @@ Evaluator::Flow Evaluator::runFor(const Stmt &stmt) {
   bool completedOne = false;
   while (std::optional<Value> item = loop->advance()) {
     state.charge();
-    std::shared_ptr<Scope> inner = makeScope(scope.get());
+    std::shared_ptr<Scope> inner = makeScope(scope.get(), stmt.body);
     inner->set(program.loopName, loop);
     assign(stmt.target, std::move(*item), *inner);
     Flow flow = runIn(std::move(inner), stmt.body);
@@ -318,13 +325,13 @@ Evaluator::Flow Evaluator::runFor(const Stmt &stmt) {
   loop->finish();
   if (completedOne)
     return Flow::Normal;
-  return runIn(makeScope(scope.get()), stmt.otherwise);
+  return runIn(makeScope(scope.get(), stmt.otherwise), stmt.otherwise);
 }
 
 Value Evaluator::capture(const Block &block, Flow &flow) {
   TextBuilder text(state);
   Restore<TextBuilder *> restore(output, &text);
-  flow = runIn(makeScope(scope.get()), block);
+  flow = runIn(makeScope(scope.get(), block), block);
   return makeString(state, text.take());
 }
 
@@ -356,7 +363,7 @@ void Evaluator::runCallBlock(const Stmt &stmt) {
 }
 
 Evaluator::Flow Evaluator::runWith(const Stmt &stmt) {
-  std::shared_ptr<Scope> inner = makeScope(scope.get());
+  std::shared_ptr<Scope> inner = makeScope(scope.get(), stmt.body);
   for (const auto &[target, expr] : stmt.bindings)
     assign(target, evaluate(*expr), *inner);
   return runIn(std::move(inner), stmt.body);
@@ -563,6 +570,9 @@ Arguments Evaluator::evaluateArguments(const Expr &expr) {
 }
 
 Value Evaluator::evaluateFilter(const Expr &expr) {
+  if (!expr.filter)
+    state.fail("filter " + inQuotes(expr.text) +
+               " is outside the supported subset");
   Value input = expr.operands[0] ? evaluate(*expr.operands[0]) : *blockText;
   Arguments arguments = evaluateArguments(expr);
   state.at = expr.at;
@@ -570,6 +580,9 @@ Value Evaluator::evaluateFilter(const Expr &expr) {
 }
 
 Value Evaluator::evaluateTest(const Expr &expr) {
+  if (!expr.test)
+    state.fail("test " + inQuotes(expr.text) +
+               " is outside the supported subset");
   Value subject = evaluate(*expr.operands[0]);
   Arguments arguments = evaluateArguments(expr);
   state.at = expr.at;
@@ -661,7 +674,7 @@ Value Evaluator::callMacro(const MacroObject &object, Arguments arguments) {
     state.fail("macro " + inQuotes(macro.name) +
                " is called after the block that defines it, which is outside "
                "the supported subset");
-  std::shared_ptr<Scope> inner = makeScope(closure.get());
+  std::shared_ptr<Scope> inner = makeScope(closure.get(), macro.body);
   size_t count = macro.parameters.size();
   state.charge(1 + count * count / 16);
   bool hasCallerParameter = false;

@@ -120,6 +120,7 @@ public:
 private:
   enum class Flow { Normal, Break, Continue };
 
+  std::shared_ptr<Scope> makeScope(Scope *parent, const Block &block);
   Flow run(const Block &block);
   Flow run(const Stmt &stmt);
   Flow runIf(const Stmt &stmt);
@@ -151,6 +152,8 @@ private:
   const Program &program;
   /// Variables of the context by NameId.
   std::vector<std::optional<Value>> context;
+  /// By NameId: whether the context or the interpreter gives it a value.
+  std::vector<bool> isKnown;
   std::vector<std::unique_ptr<NamespaceObject>> namespaces;
   std::shared_ptr<Scope> scope;
   TextBuilder *output = nullptr;

@@ -118,11 +118,25 @@ Value string(Evaluator &evaluator, const Value &input, Arguments &arguments) {
   return toString(evaluator.state, input);
 }
 
+/// Text that + and str methods leave as it is.
+Value safe(Evaluator &evaluator, const Value &input, Arguments &arguments) {
+  BoundArguments(evaluator.state, "safe", arguments, {});
+  return makeString(evaluator.state, (*TextOf(evaluator.state, input)).text,
+                    /*isSafe=*/true);
+}
+
+Value escape(Evaluator &evaluator, const Value &input, Arguments &arguments) {
+  BoundArguments(evaluator.state, "escape", arguments, {});
+  return escapeHtml(evaluator.state, *TextOf(evaluator.state, input));
+}
+
 Value replace(Evaluator &evaluator, const Value &input, Arguments &arguments) {
   RenderState &state = evaluator.state;
   BoundArguments bound(state, "replace", arguments, {"old", "new", "count"}, 2);
   bool hasCount = bound[2] && !is<None>(*bound[2]);
-  return replaceText(state, *TextOf(state, input), *TextOf(state, *bound[0]),
+  StringObject plain = *TextOf(state, input);
+  plain.isSafe = false;
+  return replaceText(state, plain, *TextOf(state, *bound[0]),
                      *TextOf(state, *bound[1]),
                      hasCount ? bound.integer(2, -1) : -1);
 }
@@ -159,7 +173,7 @@ Value indent(Evaluator &evaluator, const Value &input, Arguments &arguments) {
       out.append(indention);
     out.append(line);
   }
-  return makeString(state, out.take());
+  return makeString(state, out.take(), text->isSafe);
 }
 
 Value join(Evaluator &evaluator, const Value &input, Arguments &arguments) {
@@ -629,6 +643,8 @@ const std::pair<const char *, FilterFunction> filters[] = {
     {"d", otherwise},
     {"default", otherwise},
     {"dictsort", dictsort},
+    {"e", escape},
+    {"escape", escape},
     {"first", first},
     {"float", toFloat},
     {"indent", indent},
@@ -647,6 +663,7 @@ const std::pair<const char *, FilterFunction> filters[] = {
     {"replace", replace},
     {"reverse", reverse},
     {"round", round},
+    {"safe", safe},
     {"select", select<true, false>},
     {"selectattr", select<true, true>},
     {"sort", sort},

@@ -148,6 +148,11 @@ private:
 
   void lexComment(size_t inside) {
     size_t end = source.find("#}", inside);
+    // Jinja takes an opening at the very end, here and for raw.
+    if (inside == source.size()) {
+      pos = inside;
+      return;
+    }
     if (end == std::string_view::npos)
       fail("comment has no end '#}'");
     char sign = end > inside ? source[end - 1] : '\0';
@@ -187,6 +192,10 @@ private:
       passEnd(end + 2, endSign, /*trimsNewline=*/true);
       return true;
     }
+    if (begin == source.size()) {
+      pos = begin;
+      return true;
+    }
     fail("raw has no end '{% endraw %}'");
   }
 
@@ -218,12 +227,16 @@ private:
     }
   }
 
+  [[noreturn]] void failBeyondAscii() {
+    fail("names with letters beyond ASCII are outside the supported subset");
+  }
+
   void lexName() {
     size_t end = pos;
     while (end < source.size() && isNamePart(source[end]))
       ++end;
     if (end < source.size() && static_cast<unsigned char>(source[end]) >= 0x80)
-      fail("names with letters beyond ASCII are outside the supported subset");
+      failBeyondAscii();
     add(TokenKind::Name, std::string(source.substr(pos, end - pos)));
     pos = end;
   }
@@ -382,6 +395,8 @@ private:
   }
 
   void lexOperator(std::string &brackets) {
+    if (static_cast<unsigned char>(source[pos]) >= 0x80)
+      failBeyondAscii();
     static constexpr const char *operators[] = {
         "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
         "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};

@@ -3,6 +3,7 @@
 #include "Evaluator.h"
 #include "TextMethods.h"
 
+#include <charconv>
 #include <cstring>
 
 namespace chorus::rt::jinja {
@@ -104,15 +105,19 @@ Value removeAffix(Evaluator &evaluator, const Value &self,
     return self;
   const MarkedText &whole = text(self).text;
   size_t size = asString(*bound[0])->text.size();
-  return makeString(state, atStart ? whole.slice(size, whole.size())
-                                   : whole.slice(0, whole.size() - size));
+  return makeString(state,
+                    atStart ? whole.slice(size, whole.size())
+                            : whole.slice(0, whole.size() - size),
+                    text(self).isSafe);
 }
 
 Value replace(Evaluator &evaluator, const Value &self, Arguments &arguments) {
   RenderState &state = evaluator.state;
   BoundArguments bound(state, "replace", arguments, {"old", "new", "count"}, 2);
+  const StringObject &to = requireString(bound, 1, state);
+  Value escaped = text(self).isSafe ? escapeHtml(state, to) : *bound[1];
   return replaceText(state, text(self), requireString(bound, 0, state),
-                     requireString(bound, 1, state), bound.integer(2, -1));
+                     *asString(escaped), bound.integer(2, -1));
 }
 
 /// Code point index of the first or last occurrence, -1 if there is none.
@@ -149,6 +154,59 @@ Value join(Evaluator &evaluator, const Value &self, Arguments &arguments) {
   RenderState &state = evaluator.state;
   BoundArguments bound(state, "join", arguments, {"iterable"}, 1);
   return joinTexts(state, text(self), collect(state, *bound[0]));
+}
+
+/// The value that a replacement field of str.format() names.
+const Value &formatArgument(RenderState &state, const Arguments &arguments,
+                            std::string_view field, size_t &automatic) {
+  const std::vector<Value> &positional = arguments.positional;
+  size_t index = field.empty() ? automatic++ : positional.size();
+  if (!field.empty()) {
+    auto result =
+        std::from_chars(field.data(), field.data() + field.size(), index);
+    bool isIndex = result.ptr == field.data() + field.size();
+    if (!isIndex) {
+      for (const auto &[name, value] : arguments.named)
+        if (name == field)
+          return value;
+      bool isName = field.find_first_of("!:.[]{") == std::string_view::npos;
+      state.fail(isName ? "format has no argument '" + escapeForMessage(field) +
+                              "'"
+                        : "format with anything but a name or number in "
+                          "braces is outside the supported subset");
+    }
+  }
+  if (index >= positional.size())
+    state.fail("format has too few arguments");
+  return positional[index];
+}
+
+Value format(Evaluator &evaluator, const Value &self, Arguments &arguments) {
+  RenderState &state = evaluator.state;
+  const StringObject &pattern = text(self);
+  std::string_view bytes = pattern.view();
+  if (pattern.isSafe)
+    state.fail("format of safe text is outside the supported subset");
+  TextBuilder out(state);
+  size_t done = 0, automatic = 0;
+  for (size_t at;
+       (at = bytes.find_first_of("{}", done)) != std::string_view::npos;) {
+    out.append(pattern.text, done, at);
+    if (at + 1 < bytes.size() && bytes[at + 1] == bytes[at]) { // {{ or }}
+      out.append(pattern.text, at, at + 1);
+      done = at + 2;
+      continue;
+    }
+    size_t end = bytes.find('}', at + 1);
+    if (bytes[at] == '}' || end == std::string_view::npos)
+      state.fail("format has a single '" + std::string(1, bytes[at]) + "'");
+    appendStr(out, state,
+              formatArgument(state, arguments,
+                             bytes.substr(at + 1, end - at - 1), automatic));
+    done = end + 1;
+  }
+  out.append(pattern.text, done, bytes.size());
+  return makeString(state, out.take());
 }
 
 template <bool (*predicate)(char32_t)>
@@ -252,6 +310,7 @@ const Method stringMethods[] = {
     {"count", countText},
     {"endswith", affixTest<false>},
     {"find", find<true>},
+    {"format", format},
     {"isdigit", isEach<isDigit>},
     {"islower", isCase<isAllLower>},
     {"isspace", isEach<isWhitespace>},
@@ -288,11 +347,11 @@ const Method loopMethods[] = {{"cycle", cycle}};
 
 /// What Python has beyond the tables: an error rather than undefined.
 const char *const unsupportedStringMethods[] = {
-    "casefold",    "center",    "encode",    "expandtabs", "format",
-    "format_map",  "index",     "isalnum",   "isalpha",    "isascii",
-    "isdecimal",   "isnumeric", "istitle",   "ljust",      "isidentifier",
-    "isprintable", "maketrans", "partition", "rindex",     "rjust",
-    "rpartition",  "swapcase",  "translate", "zfill"};
+    "casefold",  "center",    "encode",  "expandtabs",   "format_map",
+    "index",     "isalnum",   "isalpha", "isascii",      "isdecimal",
+    "isnumeric", "istitle",   "ljust",   "isidentifier", "isprintable",
+    "maketrans", "partition", "rindex",  "rjust",        "rpartition",
+    "swapcase",  "translate", "zfill"};
 const char *const unsupportedDictMethods[] = {"fromkeys"};
 const char *const unsupportedRangeMethods[] = {"count", "index", "start",
                                                "step", "stop"};

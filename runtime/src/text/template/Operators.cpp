@@ -142,7 +142,7 @@ std::optional<Value> repeat(RenderState &state, const Value &value,
     TextBuilder out(state);
     for (int64_t i = 0; i < count && string->length > 0; ++i)
       out.append(string->text);
-    return makeString(state, out.take());
+    return makeString(state, out.take(), string->isSafe);
   }
   const SequenceObject *sequence = asSequence(value);
   if (!sequence || (sequence->kind != SequenceKind::List &&
@@ -160,10 +160,13 @@ std::optional<Value> concatenate(RenderState &state, const Value &a,
                                  const Value &b) {
   const StringObject *x = asString(a), *y = asString(b);
   if (x && y) {
+    bool isSafe = x->isSafe || y->isSafe;
+    Value left = isSafe ? escapeHtml(state, *x) : a;
+    Value right = isSafe ? escapeHtml(state, *y) : b;
     TextBuilder out(state);
-    out.append(x->text);
-    out.append(y->text);
-    return makeString(state, out.take());
+    out.append(asString(left)->text);
+    out.append(asString(right)->text);
+    return makeString(state, out.take(), isSafe);
   }
   const SequenceObject *xs = asSequence(a), *ys = asSequence(b);
   if (!xs || !ys || xs->kind != ys->kind ||
@@ -235,7 +238,7 @@ Value sliceString(RenderState &state, const StringObject &string,
                   const SliceIndices &slice) {
   state.chargeText(string.text.size());
   if (slice.count == 0)
-    return makeString(state, MarkedText());
+    return makeString(state, MarkedText(), string.isSafe);
   size_t first = static_cast<size_t>(slice.start);
   if (slice.step == 1) {
     size_t begin = first, end = first + slice.count;
@@ -243,7 +246,7 @@ Value sliceString(RenderState &state, const StringObject &string,
       begin = codePointOffset(string.view(), first);
       end = begin + codePointOffset(string.view().substr(begin), slice.count);
     }
-    return makeString(state, string.text.slice(begin, end));
+    return makeString(state, string.text.slice(begin, end), string.isSafe);
   }
   std::vector<size_t> offsets; // Where the code points start.
   state.chargeValue((string.length + 1) * sizeof(size_t));
@@ -256,7 +259,7 @@ Value sliceString(RenderState &state, const StringObject &string,
   TextBuilder out(state);
   for (size_t k = 0; k < slice.count; ++k)
     out.append(string.text, offsets[slice[k]], offsets[slice[k] + 1]);
-  return makeString(state, out.take());
+  return makeString(state, out.take(), string.isSafe);
 }
 
 Value sliceSequence(RenderState &state, const SequenceObject &sequence,
@@ -353,7 +356,7 @@ std::optional<Value> getItem(RenderState &state, const Value &container,
       begin = end = codePointOffset(string->view(), *i);
       decodeCodePoint(string->view(), end);
     }
-    return makeString(state, string->text.slice(begin, end));
+    return makeString(state, string->text.slice(begin, end), string->isSafe);
   }
   const SequenceObject *sequence = asSequence(container);
   if (!sequence || (sequence->kind != SequenceKind::List &&

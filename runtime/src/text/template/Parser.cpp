@@ -18,6 +18,9 @@ constexpr unsigned maxParseDepth = 100;
 /// Height of an expression's tree, such as a long chain of +.
 constexpr unsigned maxExprDepth = 200;
 
+/// Named arguments of a call, parameters of a macro.
+constexpr size_t maxNamed = 255;
+
 bool isDunder(std::string_view name) { return name.substr(0, 2) == "__"; }
 
 class Parser {
@@ -32,9 +35,6 @@ public:
 
   Program run() {
     program.body = parseBlock({});
-    if (!openSafeFilters.empty())
-      failUnsupported(openSafeFilters.front(),
-                      "filter 'safe' other than at the end of what is printed");
     return std::move(program);
   }
 
@@ -574,6 +574,7 @@ private:
         for (const auto &[other, value] : expr.named)
           if (other == name)
             fail("argument '" + escapeForMessage(name) + "' is repeated");
+        requireFewNamed(expr.named.size());
         ++pos;
         expr.named.emplace_back(std::move(name), parseExpression());
       } else {
@@ -584,6 +585,13 @@ private:
     }
     expectOperator(")");
     setDepth(expr);
+  }
+
+  void requireFewNamed(size_t count) const {
+    if (count >= maxNamed)
+      failAt(current().at,
+             "more than " + std::to_string(maxNamed) + " named arguments",
+             "T12");
   }
 
   ExprPtr parseCall(ExprPtr callee) {
@@ -597,9 +605,8 @@ private:
     Position at = current().at;
     std::string name = expectAnyName();
     FilterFunction filter = findFilter(name);
-    if (name == "safe")
-      openSafeFilters.push_back(at);
-    else if (!filter)
+    // Under a condition an unknown filter matters only if it is reached.
+    if (!filter && ifDepth == 0)
       failUnsupported(at, "filter '" + escapeForMessage(name) + "'");
     ExprPtr expr = make(ExprKind::Filter, at, list(std::move(input)));
     expr->text = std::move(name);
@@ -620,7 +627,7 @@ private:
     Position nameAt = current().at;
     std::string name = expectAnyName();
     TestFunction test = findTest(name);
-    if (!test)
+    if (!test && ifDepth == 0)
       failUnsupported(nameAt, "test '" + escapeForMessage(name) + "'");
     ExprPtr expr = make(ExprKind::Test, at, list(std::move(subject)));
     expr->text = std::move(name);
@@ -713,7 +720,7 @@ private:
         ++pos;
         ExprPtr expr = parseTuple(/*inParentheses=*/false);
         expectKind(TokenKind::VariableEnd, "'}}'");
-        addOutput(block, at, std::move(expr));
+        addStmt(block, StmtKind::Output, at).expr = std::move(expr);
         break;
       }
       case TokenKind::BlockBegin:
@@ -748,22 +755,10 @@ private:
   }
 
   static Stmt &addStmt(Block &block, StmtKind kind, Position at) {
-    block.emplace_back();
-    block.back().kind = kind;
-    block.back().at = at;
-    return block.back();
-  }
-
-  /// Printing does not escape, so marking all that is printed as safe changes
-  /// nothing. Anywhere else it would change what + and ~ do.
-  void addOutput(Block &block, Position at, ExprPtr expr) {
-    while (expr->kind == ExprKind::Filter && !expr->filter &&
-           expr->operands.size() == 1 && expr->named.empty()) {
-      ExprPtr input = std::move(expr->operands.front());
-      expr = std::move(input);
-      openSafeFilters.pop_back();
-    }
-    addStmt(block, StmtKind::Output, at).expr = std::move(expr);
+    Stmt &stmt = block.statements.emplace_back();
+    stmt.kind = kind;
+    stmt.at = at;
+    return stmt;
   }
 
   void parseStatement(Block &block) {
@@ -807,13 +802,17 @@ private:
       Branch branch;
       branch.condition =
           parseTuple(/*inParentheses=*/false, /*withConditional=*/false);
+      ++ifDepth;
       branch.body = parseBody({"elif", "else", "endif"});
+      --ifDepth;
       stmt.branches.push_back(std::move(branch));
     } while (skipName("elif"));
+    ++ifDepth;
     if (skipName("else"))
       stmt.otherwise = parseBody({"endif"});
+    --ifDepth;
     expectName("endif");
-    block.push_back(std::move(stmt));
+    block.statements.push_back(std::move(stmt));
   }
 
   void parseFor(Block &block, Position at) {
@@ -834,7 +833,7 @@ private:
     if (skipName("else"))
       stmt.otherwise = parseBody({"endfor"});
     expectName("endfor");
-    block.push_back(std::move(stmt));
+    block.statements.push_back(std::move(stmt));
   }
 
   void parseSet(Block &block, Position at) {
@@ -850,7 +849,7 @@ private:
         stmt.expr = parseFilter(std::move(stmt.expr));
       stmt.body = parseBodyToEnd("endset");
     }
-    block.push_back(std::move(stmt));
+    block.statements.push_back(std::move(stmt));
   }
 
   /// Bodies that become functions: loop controls do not cross their border.
@@ -872,6 +871,7 @@ private:
       for (NameId other : macro.parameters)
         if (other == parameter.name)
           failAt(parameter.at, "parameter is repeated");
+      requireFewNamed(macro.parameters.size());
       macro.parameters.push_back(parameter.name);
       if (skipOperator("="))
         macro.defaults.push_back(parseExpression());
@@ -892,7 +892,7 @@ private:
     macro.name = program.names[name.name];
     parseSignature(macro);
     macro.body = parseFunctionBody(macro, "endmacro");
-    block.push_back(std::move(stmt));
+    block.statements.push_back(std::move(stmt));
   }
 
   void parseCallBlock(Block &block, Position at) {
@@ -907,7 +907,7 @@ private:
     if (stmt.expr->kind != ExprKind::Call)
       failAt(at, "call block needs a call");
     stmt.macro->body = parseFunctionBody(*stmt.macro, "endcall");
-    block.push_back(std::move(stmt));
+    block.statements.push_back(std::move(stmt));
   }
 
   void parseFilterBlock(Block &block, Position at) {
@@ -918,7 +918,7 @@ private:
     while (isOperator("|"))
       stmt.expr = parseFilter(std::move(stmt.expr));
     stmt.body = parseBodyToEnd("endfilter");
-    block.push_back(std::move(stmt));
+    block.statements.push_back(std::move(stmt));
   }
 
   void parseWith(Block &block, Position at) {
@@ -933,7 +933,7 @@ private:
       stmt.bindings.emplace_back(std::move(target), parseExpression());
     }
     stmt.body = parseBodyToEnd("endwith");
-    block.push_back(std::move(stmt));
+    block.statements.push_back(std::move(stmt));
   }
 
   void parseGeneration(Block &block, Position at) {
@@ -943,7 +943,7 @@ private:
     unsigned outerLoops = std::exchange(loopDepth, 0);
     stmt.body = parseBodyToEnd("endgeneration");
     loopDepth = outerLoops;
-    block.push_back(std::move(stmt));
+    block.statements.push_back(std::move(stmt));
   }
 
   void parseLoopControl(Block &block, const Token &tag) {
@@ -959,7 +959,7 @@ private:
       if (!first)
         expectOperator(",");
       first = false;
-      addOutput(block, at, parseExpression());
+      addStmt(block, StmtKind::Output, at).expr = parseExpression();
     }
   }
 
@@ -968,7 +968,7 @@ private:
   unsigned depth = 0;
   unsigned loopDepth = 0;
   std::vector<Macro *> openMacros;
-  std::vector<Position> openSafeFilters;
+  unsigned ifDepth = 0; ///< Open bodies of if.
   std::unordered_map<std::string, NameId> nameIds;
   RenderState constants; ///< Accounts for literals.
   Program program;
@@ -977,7 +977,9 @@ private:
 } // namespace
 
 Program parseTemplate(std::string_view source) {
-  return Parser(tokenize(source)).run();
+  Program program = Parser(tokenize(source)).run();
+  findUnsetNames(program);
+  return program;
 }
 
 } // namespace chorus::rt::jinja

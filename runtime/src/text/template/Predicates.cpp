@@ -32,6 +32,9 @@ bool isInteger(const Value &value) { return is<int64_t>(value); }
 bool isFloat(const Value &value) { return is<double>(value); }
 bool isNumber(const Value &value) { return asNumber(value).has_value(); }
 bool isString(const Value &value) { return asString(value) != nullptr; }
+bool isEscaped(const Value &value) {
+  return asString(value) && asString(value)->isSafe;
+}
 bool isMapping(const Value &value) { return asDict(value) != nullptr; }
 
 /// Anything with a length and an index, undefined included, as in Jinja.
@@ -121,6 +124,7 @@ const std::pair<const char *, TestFunction> tests[] = {
     {"divisibleby", isDivisibleBy},
     {"eq", compares<Comparison::Equal>},
     {"equalto", compares<Comparison::Equal>},
+    {"escaped", simple<isEscaped>},
     {"even", isParity<0>},
     {"false", simple<isFalseConstant>},
     {"float", simple<isFloat>},

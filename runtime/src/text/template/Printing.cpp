@@ -163,8 +163,14 @@ void appendDictRepr(TextBuilder &out, RenderState &state,
 
 void appendRepr(TextBuilder &out, RenderState &state, const Value &value) {
   state.charge();
-  if (const StringObject *text = asString(value))
-    return appendStringRepr(out, state, *text);
+  if (const StringObject *text = asString(value)) {
+    if (text->isSafe)
+      out.append("Markup(", false);
+    appendStringRepr(out, state, *text);
+    if (text->isSafe)
+      out.append(")", false);
+    return;
+  }
   if (const SequenceObject *sequence = asSequence(value))
     return appendSequenceRepr(out, state, *sequence);
   if (const DictObject *dict = asDict(value))
@@ -196,6 +202,30 @@ Value toString(RenderState &state, const Value &value) {
   TextBuilder out(state);
   appendStr(out, state, value);
   return makeString(state, out.take());
+}
+
+Value escapeHtml(RenderState &state, const StringObject &text) {
+  if (text.isSafe)
+    return makeString(state, text.text, /*isSafe=*/true);
+  state.chargeText(text.text.size() * 4);
+  TextBuilder out(state);
+  size_t offset = 0;
+  for (const MarkedText::Run &run : text.text.marks()) {
+    std::string piece;
+    for (; offset < run.end; ++offset) {
+      char c = text.view()[offset];
+      static constexpr std::string_view special = "&<>'\"";
+      static const char *const entities[] = {"&amp;", "&lt;", "&gt;", "&#39;",
+                                             "&#34;"};
+      size_t i = special.find(c);
+      if (i == std::string_view::npos)
+        piece += c;
+      else
+        piece += entities[i];
+    }
+    out.append(piece, run.isUser);
+  }
+  return makeString(state, out.take(), /*isSafe=*/true);
 }
 
 std::string plainText(RenderState &state, const Value &value) {

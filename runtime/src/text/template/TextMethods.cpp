@@ -16,7 +16,7 @@ constexpr char32_t capitalSigma = 0x3A3, smallSigma = 0x3C3, finalSigma = 0x3C2;
 
 Value piece(RenderState &state, const StringObject &text, size_t begin,
             size_t end) {
-  return makeString(state, text.text.slice(begin, end));
+  return makeString(state, text.text.slice(begin, end), text.isSafe);
 }
 
 /// Set of code points to strip.
@@ -210,7 +210,7 @@ Value replaceText(RenderState &state, const StringObject &text,
     }
   }
   out.append(text.text, done, bytes.size());
-  return makeString(state, out.take());
+  return makeString(state, out.take(), text.isSafe);
 }
 
 std::vector<Value> splitText(RenderState &state, const StringObject &text,
@@ -316,7 +316,7 @@ Value changeCase(RenderState &state, const StringObject &text, LetterCase to) {
                    return mapping;
                  });
   }
-  return makeString(state, out.take());
+  return makeString(state, out.take(), text.isSafe);
 }
 
 Value capitalizeText(RenderState &state, const StringObject &text) {
@@ -328,7 +328,7 @@ Value capitalizeText(RenderState &state, const StringObject &text) {
                  return at == 0 ? mapCase(c, LetterCase::Title)
                                 : toLower(text.view(), at, next, c, 0, size);
                });
-  return makeString(state, out.take());
+  return makeString(state, out.take(), text.isSafe);
 }
 
 Value titleWords(RenderState &state, const StringObject &text) {
@@ -368,9 +368,12 @@ Value joinTexts(RenderState &state, const StringObject &separator,
     if (!first)
       out.append(separator.text);
     first = false;
-    out.append(text->text);
+    if (separator.isSafe)
+      out.append(asString(escapeHtml(state, *text))->text);
+    else
+      out.append(text->text);
   }
-  return makeString(state, out.take());
+  return makeString(state, out.take(), separator.isSafe);
 }
 
 } // namespace chorus::rt::jinja

@@ -21,7 +21,7 @@ size_t findText(std::string_view text, std::string_view part, size_t from);
 Value stripText(RenderState &state, const StringObject &text,
                 const StringObject *chars, bool left, bool right);
 
-/// str.replace(); `limit` below 0: all.
+/// str.replace(); `limit` below 0: all. Escapes nothing.
 Value replaceText(RenderState &state, const StringObject &text,
                   const StringObject &from, const StringObject &to,
                   int64_t limit);

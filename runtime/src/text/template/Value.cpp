@@ -183,11 +183,11 @@ void DictObject::set(RenderState &state, Value key, Value value) {
 
 //===-- Making values -----------------------------------------------------===//
 
-Value makeString(RenderState &state, MarkedText text) {
+Value makeString(RenderState &state, MarkedText text, bool isSafe) {
   state.chargeValue(text.size() + valueOverhead);
   size_t length = countCodePoints(text.view());
   return std::make_shared<const StringObject>(
-      StringObject{std::move(text), length});
+      StringObject{std::move(text), length, isSafe});
 }
 
 Value makeString(RenderState &state, std::string text) {

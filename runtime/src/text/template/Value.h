@@ -62,6 +62,8 @@ using Value = std::variant<Undefined, None, bool, int64_t, double, StringRef,
 struct StringObject {
   MarkedText text;
   size_t length; ///< In code points.
+  /// Made by the filters safe or escape: adding other text escapes that text.
+  bool isSafe = false;
 
   std::string_view view() const { return text.view(); }
   bool isAscii() const { return length == text.size(); }
@@ -121,7 +123,7 @@ struct MethodObject {
 
 //===-- Making values -----------------------------------------------------===//
 
-Value makeString(RenderState &state, MarkedText text);
+Value makeString(RenderState &state, MarkedText text, bool isSafe = false);
 /// Text of the template, such as a literal.
 Value makeString(RenderState &state, std::string text);
 Value makeSequence(RenderState &state, SequenceKind kind,
@@ -175,6 +177,8 @@ void appendStr(TextBuilder &out, RenderState &state, const Value &value);
 void appendRepr(TextBuilder &out, RenderState &state, const Value &value);
 /// str(value) as a string value; strings come back as they are.
 Value toString(RenderState &state, const Value &value);
+/// `text` with & < > ' " as HTML entities, unless it is safe already; safe.
+Value escapeHtml(RenderState &state, const StringObject &text);
 /// str(value) without marks, for comparing and for messages.
 std::string plainText(RenderState &state, const Value &value);
 
