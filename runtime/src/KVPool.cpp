@@ -79,7 +79,8 @@ StatusOr<PageId> KVPool::take(bool clear) {
                         "all " + std::to_string(maxPages) +
                             " pages are in use");
     try {
-      counts.reserve(static_cast<size_t>(everUsed) + 1);
+      if (counts.size() == counts.capacity())
+        counts.reserve(std::max<size_t>(64, 2 * counts.size()));
       // release() must not need memory.
       freePages.reserve(counts.capacity());
     } catch (const std::bad_alloc &) {

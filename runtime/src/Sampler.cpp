@@ -197,6 +197,9 @@ struct Sampler::Scratch {
         blockSums(
             static_cast<size_t>((vocab + blockColumns - 1) / blockColumns)) {}
 
+  /// In the list of those that are free, which grows without memory.
+  std::unique_ptr<Scratch> next;
+
   std::vector<float> groupMaxima;
   std::vector<uint64_t> groupMasses;
   std::vector<uint64_t> block;
@@ -226,9 +229,9 @@ public:
   explicit ScratchLease(const Sampler &sampler) : sampler(sampler) {
     {
       std::lock_guard<std::mutex> lock(sampler.scratchMutex);
-      if (!sampler.freeScratch.empty()) {
-        scratch = std::move(sampler.freeScratch.back());
-        sampler.freeScratch.pop_back();
+      if (sampler.freeScratch) {
+        scratch = std::move(sampler.freeScratch);
+        sampler.freeScratch = std::move(scratch->next);
       }
     }
     if (!scratch)
@@ -236,7 +239,8 @@ public:
   }
   ~ScratchLease() {
     std::lock_guard<std::mutex> lock(sampler.scratchMutex);
-    sampler.freeScratch.push_back(std::move(scratch));
+    scratch->next = std::move(sampler.freeScratch);
+    sampler.freeScratch = std::move(scratch);
   }
   Scratch &operator*() { return *scratch; }
 

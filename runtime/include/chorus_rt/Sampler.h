@@ -133,7 +133,7 @@ private:
   int64_t vocab;
   chorus_sampling_masses_fn massesOf;
   mutable std::mutex scratchMutex;
-  mutable std::vector<std::unique_ptr<Scratch>> freeScratch;
+  mutable std::unique_ptr<Scratch> freeScratch; ///< A linked list.
 };
 
 /// floor(fraction * value), exactly. `fraction` in [0, 1].
