@@ -35,9 +35,9 @@ RankedTensorType flattenTokens(Type type) {
                                tensor.getElementType());
 }
 
-/// The cache that all attentions of `ops` share.
-FailureOr<StateType> inferState(func::FuncOp main, ArrayRef<Operation *> ops,
-                                Type elementType) {
+/// The cache that all attentions of `ops` share; null after an error.
+StateType inferState(func::FuncOp main, ArrayRef<Operation *> ops,
+                     Type elementType) {
   AttentionOp first;
   int64_t layers = 0;
   for (Operation *op : ops) {
@@ -55,12 +55,14 @@ FailureOr<StateType> inferState(func::FuncOp main, ArrayRef<Operation *> ops,
           << attention.getHeadDim() << ", expected " << first.getNumKvHeads()
           << " of " << first.getHeadDim() << " in all layers of one cache";
       error.attachNote(first.getLoc()) << "the first attention is here";
-      return failure();
+      return {};
     }
   }
-  if (!first)
-    return main.emitOpError("is a language model without attention, so it has "
-                            "no state to derive a step program for");
+  if (!first) {
+    main.emitOpError("is a language model without attention, so it has no "
+                     "state to derive a step program for");
+    return {};
+  }
   return StateType::get(main.getContext(), elementType, layers,
                         first.getNumKvHeads(), first.getHeadDim());
 }
@@ -221,11 +223,10 @@ struct DeriveStepPass : chorus::impl::DeriveStepPassBase<DeriveStepPass> {
     Type elementType = cacheType == CacheType::F16
                            ? Type(Float16Type::get(&getContext()))
                            : Type(Float32Type::get(&getContext()));
-    FailureOr<StateType> state =
-        inferState(main, analysis.getLiveOps(), elementType);
-    if (failed(state))
+    StateType state = inferState(main, analysis.getLiveOps(), elementType);
+    if (!state)
       return failure();
-    StepBuilder(main, analysis).build(*state);
+    StepBuilder(main, analysis).build(state);
     main.erase();
     return success();
   }

@@ -283,8 +283,8 @@ bool Sequence::matchesNextPeriod(size_t op, size_t begin, size_t period,
     }
     std::optional<int64_t> layer =
         getLayerConstant(ops[op]->getOpOperand(index));
-    if (layer && *getLayerConstant(ops[op + period]->getOpOperand(index)) !=
-                     *layer + attentions)
+    if (layer && getLayerConstant(ops[op + period]->getOpOperand(index)) !=
+                     std::optional(*layer + attentions))
       return false;
   }
   return true;
@@ -396,6 +396,7 @@ std::vector<Roll> Sequence::plan() const {
     rest.push_back({gap, end});
   }
   std::vector<Roll> rolls;
+  rolls.reserve(chosen.size());
   for (auto &[begin, roll] : chosen)
     rolls.push_back(std::move(roll));
   return rolls;
