@@ -10,6 +10,7 @@
 #include "chorus/Transforms/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace chorus::transformer;
@@ -21,23 +22,38 @@ namespace chorus {
 
 namespace {
 
+/// Whether `value`, token-wise ops aside, is a query, key or value of an
+/// attention.
+bool feedsAttention(Value value) {
+  return llvm::any_of(value.getUsers(), [](Operation *user) {
+    if (isa<AttentionOp>(user))
+      return true;
+    return isa<RotaryOp, RoundToCacheOp, tensor::ExtractSliceOp>(user) &&
+           feedsAttention(user->getResult(0));
+  });
+}
+
 struct QuantizeActivationsPass
     : chorus::impl::QuantizeActivationsPassBase<QuantizeActivationsPass> {
   void runOnOperation() override {
-    DenseMap<Value, Value> quantized;
+    // Rounding the input of queries, keys and values costs as much accuracy as
+    // all other roundings together: it gets two terms.
+    DenseMap<std::pair<Value, int64_t>, Value> quantized;
     getOperation().walk([&](LinearOp linear) {
       auto input = cast<RankedTensorType>(linear.getInput().getType());
       auto weight = cast<RankedTensorType>(linear.getWeights()[0].getType());
       if (!input.getElementType().isF32() ||
           !getBlockFormat(weight.getElementType()))
         return;
-      Value &rounded = quantized[linear.getInput()];
+      int64_t terms = feedsAttention(linear.getResult()) ? 2 : 1;
+      Value &rounded = quantized[{linear.getInput(), terms}];
       if (!rounded) {
         OpBuilder builder(&getContext());
         builder.setInsertionPointAfterValue(linear.getInput());
         rounded = QuantizeActivationsOp::create(
             builder, linear.getLoc(),
-            input.clone(ActQ8Type::get(&getContext())), linear.getInput());
+            input.clone(ActQ8Type::get(&getContext(), terms)),
+            linear.getInput());
       }
       linear.getInputMutable().assign(rounded);
     });

@@ -193,14 +193,15 @@ void EntryLowering::emitProduct(LinearOp op, Value start, int64_t first,
                                 int64_t outputs) {
   auto inputType = cast<RankedTensorType>(op.getInput().getType());
   auto weightType = cast<RankedTensorType>(op.getWeights()[0].getType());
-  bool quantized = isa<ActQ8Type>(inputType.getElementType());
+  auto rounded = dyn_cast<ActQ8Type>(inputType.getElementType());
+  int64_t terms = rounded ? rounded.getTerms() : 0;
   int64_t inputWidth = inputType.getShape().back();
-  int64_t group = quantized ? k.target.intPanels : k.target.floatPanels;
+  int64_t group = terms ? k.target.intPanels : k.target.floatPanels;
   int64_t panels = llvm::divideCeil(outputs, panelRows);
   int64_t tail = outputs - (panels - 1) * panelRows;
   int64_t wholeGroups = (outputs / panelRows) / group;
   auto kernel = [&](int64_t count, int64_t columns) {
-    return productKernel(k, weightType.getElementType(), inputWidth, quantized,
+    return productKernel(k, weightType.getElementType(), inputWidth, terms,
                          static_cast<bool>(op.getResidual()), count, columns);
   };
   // Whole groups first, then the panels that are left, one by one.

@@ -85,6 +85,7 @@ private:
   void emitRow(transformer::GLUOp op, Value row);
   void emitRow(transformer::SelectRowsOp op, Value row);
   void emitRow(transformer::LogSumExpOp op, Value row);
+  Values quantizeBlock(const Values &x, Value term, int64_t width, Value block);
   void emitAdd(mlir::Operation *op, Value row);
   void emitAppend(transformer::AttentionOp op, Value row);
   /// Calls body(channel, lanes used) for vectors of 16 channels.
@@ -104,10 +105,11 @@ private:
 };
 
 /// The function product(input, weight panels, output, output row bytes,
-/// residual, residual row bytes, rows, prefetch bytes) for `panels` neighbouring panels whose
-/// last one has `tail` columns. ProductKernels.cpp.
+/// residual, residual row bytes, rows, prefetch bytes) for `panels`
+/// neighbouring panels whose last one has `tail` columns. The input is f32 for
+/// no `terms`, else act_q8 of so many. ProductKernels.cpp.
 mlir::LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType,
-                                     int64_t width, bool quantizedInput,
+                                     int64_t width, int64_t terms,
                                      bool residual, int64_t panels,
                                      int64_t tail);
 

@@ -92,6 +92,10 @@ private:
 /// dynamic.
 int64_t rowBytesOf(mlir::RankedTensorType type);
 
+/// Bytes of one term of a row of `width` int8 activations: values, then a
+/// scale, a sum and a scaled sum for each block.
+int64_t activationTermBytes(int64_t width);
+
 /// Whether `value` lies in the weights: the result of a parameter or a table.
 bool isWeightLeaf(mlir::Value value);
 

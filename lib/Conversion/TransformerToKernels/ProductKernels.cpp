@@ -32,21 +32,22 @@ struct Product {
   KernelBuilder &k;
   Type weightType;
   int64_t width; ///< Values in a row.
-  bool quantizedInput, residual;
+  int64_t terms; ///< Of int8 activations; 0 for f32.
+  bool residual;
   int64_t panels, tail;
 
   std::optional<BlockFormat> format = getBlockFormat(weightType);
   int64_t blocks() const { return width / blockSize; }
   int64_t inputRowBytes() const {
     Type element =
-        quantizedInput ? Type(ActQ8Type::get(k.builder.getContext())) : k.f32;
+        terms ? Type(ActQ8Type::get(k.builder.getContext(), terms)) : k.f32;
     return rowBytesOf(RankedTensorType::get({1, width}, element));
   }
   std::string name(StringRef part) const {
     std::string text;
     llvm::raw_string_ostream out(text);
     out << part << ".";
-    if (auto block = dyn_cast<Q4_1Type>(weightType))
+    if (isa<Q4_1Type>(weightType))
       out << "q4_1";
     else if (isa<Q4_0Type>(weightType))
       out << "q4_0";
@@ -54,8 +55,10 @@ struct Product {
       out << "q8_0";
     else
       out << weightType;
-    out << (quantizedInput ? ".int8" : ".f32") << ".k" << width << ".p"
-        << panels << ".t" << tail;
+    out << (terms ? ".int8" : ".f32");
+    if (terms > 1)
+      out << "x" << terms;
+    out << ".k" << width << ".p" << panels << ".t" << tail;
     if (residual)
       out << ".plus";
     return text;
@@ -307,11 +310,11 @@ private:
 // Tiles of rows
 //===----------------------------------------------------------------------===//
 
-/// Accumulates one block into acc[row][panel]. `input`: address of row 0's
-/// values of this block; `scales`: of its scale.
-void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
-               int64_t panels, Value input, Value scales, Values &acc,
-               bool twoChains) {
+/// Accumulates one term of one block into acc[row][panel]. `input`: address of
+/// row 0's values of this block; `scales`: of its scale.
+void emitTerm(const Product &p, BlockWeights &weights, int64_t rows,
+              int64_t panels, Value input, Value scales, Values &acc,
+              bool twoChains) {
   KernelBuilder &k = p.k;
   BlockSum sums(p);
   int64_t stride = p.inputRowBytes(), perRow = 4 * p.blocks();
@@ -368,6 +371,19 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
       Value &a = acc[row * panels + panel];
       a = k.fma(m, k.splat(rowFloat(row, 2)), a);
     }
+  }
+}
+
+/// Accumulates one block: its terms, one after the other. `input`: row 0.
+void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
+               int64_t panels, Value input, Value block, Values &acc,
+               bool twoChains) {
+  KernelBuilder &k = p.k;
+  for (int64_t term = 0; term < p.terms; ++term) {
+    Value start = k.offset(input, term * activationTermBytes(p.width));
+    emitTerm(p, weights, rows, panels, k.offset(start, k.mul(block, blockSize)),
+             k.offset(k.offset(start, p.width), k.mul(block, 4)), acc,
+             twoChains);
   }
 }
 
@@ -430,9 +446,7 @@ LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
     k.prefetch(k.offset(ahead, k.mul(index, aheadStep)));
     UnpackedBlock weights(p,
                           k.offset(scratch, k.mul(index, layout.blockBytes())));
-    emitBlock(p, weights, rows, p.panels,
-              k.offset(input, k.mul(block, blockSize)),
-              k.offset(k.offset(input, p.width), k.mul(block, 4)), next,
+    emitBlock(p, weights, rows, p.panels, input, block, next,
               /*twoChains=*/false);
     return next;
   });
@@ -463,30 +477,27 @@ LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
 /// prefetch bytes): `rows` rows and one panel, weights unpacked in registers.
 LLVM::LLVMFuncOp streamTile(const Product &p, int64_t rows, int64_t tail) {
   KernelBuilder &k = p.k;
-  Product one{p.k, p.weightType, p.width, p.quantizedInput, p.residual,
-              1,   tail};
+  Product one{p.k, p.weightType, p.width, p.terms, p.residual, 1, tail};
   std::string name = one.name("stream") + ".r" + std::to_string(rows);
   if (LLVM::LLVMFuncOp known = k.lookup(name))
     return known;
   LLVM::LLVMFuncOp function =
       k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64});
   Value input = function.getArgument(0), panel = function.getArgument(1);
-  Values acc = k.loop(
-      k.constant(0), k.constant(p.blocks()), 1,
-      Values(rows, k.splatConstant(0)), [&](Value block, ValueRange state) {
-        Values next(state);
-        int64_t unitBytes = panelBlockBytes(p.weightType);
-        Value unit = k.offset(panel, k.mul(block, unitBytes));
-        Value ahead = k.offset(unit, function.getArgument(6));
-        for (int64_t at = 0; at < unitBytes; at += 64)
-          k.prefetch(k.offset(ahead, at));
-        PackedBlock weights(one, unit);
-        emitBlock(one, weights, rows, 1,
-                  k.offset(input, k.mul(block, blockSize)),
-                  k.offset(k.offset(input, p.width), k.mul(block, 4)), next,
-                  /*twoChains=*/true);
-        return next;
-      });
+  Values acc = k.loop(k.constant(0), k.constant(p.blocks()), 1,
+                      Values(rows, k.splatConstant(0)),
+                      [&](Value block, ValueRange state) {
+                        Values next(state);
+                        int64_t unitBytes = panelBlockBytes(p.weightType);
+                        Value unit = k.offset(panel, k.mul(block, unitBytes));
+                        Value ahead = k.offset(unit, function.getArgument(6));
+                        for (int64_t at = 0; at < unitBytes; at += 64)
+                          k.prefetch(k.offset(ahead, at));
+                        PackedBlock weights(one, unit);
+                        emitBlock(one, weights, rows, 1, input, block, next,
+                                  /*twoChains=*/true);
+                        return next;
+                      });
   for (int64_t row = 0; row < rows; ++row)
     storeRow(
         one, acc[row],
@@ -619,16 +630,16 @@ LLVM::LLVMFuncOp floatTile(const Product &p, int64_t rows) {
 //===----------------------------------------------------------------------===//
 
 LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
-                               bool quantizedInput, bool residual,
-                               int64_t panels, int64_t tail) {
-  Product p{k, weightType, width, quantizedInput, residual, panels, tail};
+                               int64_t terms, bool residual, int64_t panels,
+                               int64_t tail) {
+  Product p{k, weightType, width, terms, residual, panels, tail};
   std::string name = p.name("product");
   if (LLVM::LLVMFuncOp known = k.lookup(name))
     return known;
 
   // The parts first: functions do not nest in the module.
   std::vector<LLVM::LLVMFuncOp> streams, tiles, floats;
-  if (quantizedInput) {
+  if (terms) {
     for (int64_t rows = 1; rows <= k.target.intStreamRows; ++rows)
       for (int64_t panel = 0; panel < panels; ++panel)
         streams.push_back(
@@ -653,7 +664,7 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
                   k.offset(residualBase, k.mul(row, residualBytes))};
   };
 
-  if (!quantizedInput) {
+  if (!terms) {
     SmallVector<int64_t> sizes;
     for (int64_t size = k.target.floatRows; size >= 1; size /= 2)
       sizes.push_back(size);

@@ -114,49 +114,62 @@ void EntryLowering::emitRow(EmbeddingOp op, Value row) {
 
 void EntryLowering::emitRow(QuantizeActivationsOp op, Value row) {
   int64_t d = width(op.getInput()), blocks = d / blockSize;
+  auto type = cast<RankedTensorType>(op.getResult().getType());
+  int64_t terms = cast<ActQ8Type>(type.getElementType()).getTerms();
   Value in = rowAddress(op.getInput(), row),
         out = rowAddress(op.getResult(), row);
-  Value scales = k.offset(out, d), sums = k.offset(scales, 4 * blocks),
-        scaledSums = k.offset(sums, 4 * blocks);
-  VectorType ints = k.vec(k.i32);
   k.loop(k.constant(0), k.constant(blocks), 1, [&](Value block) {
     Value from = k.offset(in, k.mul(block, blockSize * 4));
-    Value x[2] = {k.load(k.vec(k.f32), from),
-                  k.load(k.vec(k.f32), k.offset(from, 64))};
-    // The largest magnitude by its bits, so that a NaN is seen.
-    Value magnitude = k.splatConstantI32(0x7fffffff);
-    Value bits[2];
-    for (int i = 0; i < 2; ++i)
-      bits[i] = k.bitAnd(k.bitcast(x[i], ints), magnitude);
-    Value largest = k.treeMaxInteger(
-        arith::MaxSIOp::create(k.builder, k.loc, bits[0], bits[1]).getResult());
-    Value finite = k.less(largest, k.constantI32(0x7f800000));
-    Value tiny = k.less(largest, k.constantI32(0x1c800000)); // 2^-70
-    Value scale = k.divf(k.bitcast(largest, k.f32), k.constantF32(127));
-    scale = k.select(tiny, k.constantF32(0), scale);
-    scale =
-        k.select(finite, scale, k.bitcast(k.constantI32(0x7fc00000), k.f32));
-    Value usable =
-        k.select(finite, k.select(tiny, k.constantI32(0), k.constantI32(1)),
-                 k.constantI32(0));
-    Value valid = k.equal(usable, k.constantI32(1));
-    Value inverse = k.splat(
-        k.divf(k.constantF32(1), k.select(valid, scale, k.constantF32(1))));
-    Value q[2];
-    for (int i = 0; i < 2; ++i) {
-      // |x| * r is at most 127 * (1 + 2^-22): rounding never passes 127.
-      Value scaled = k.mulf(k.select(valid, x[i], k.splatConstant(0)), inverse);
-      q[i] = k.toInteger(k.roundEven(scaled));
-      Value at = k.offset(k.offset(out, k.mul(block, blockSize)), i * lanes);
-      k.store(k.truncate(q[i], k.vec(k.i8)), at);
-    }
-    Value sum = vector::ReductionOp::create(
-        k.builder, k.loc, vector::CombiningKind::ADD, k.add(q[0], q[1]));
-    k.store(scale, k.offset(scales, k.mul(block, 4)));
-    k.store(sum, k.offset(sums, k.mul(block, 4)));
-    k.store(k.mulf(scale, k.toFloat(sum)),
-            k.offset(scaledSums, k.mul(block, 4)));
+    Values x = {k.load(k.vec(k.f32), from),
+                k.load(k.vec(k.f32), k.offset(from, 64))};
+    for (int64_t term = 0; term < terms; ++term)
+      x = quantizeBlock(x, k.offset(out, term * activationTermBytes(d)), d,
+                        block);
   });
+}
+
+/// Writes one block of one term of a row of `width` values and returns what the
+/// rounding left of its 32 values.
+Values EntryLowering::quantizeBlock(const Values &x, Value term, int64_t width,
+                                    Value block) {
+  VectorType ints = k.vec(k.i32);
+  int64_t perBlock = 4 * (width / blockSize);
+  Value scales = k.offset(term, width), sums = k.offset(scales, perBlock),
+        scaledSums = k.offset(sums, perBlock);
+  // The largest magnitude by its bits, so that a NaN is seen.
+  Value magnitude = k.splatConstantI32(0x7fffffff);
+  Values bits;
+  for (Value half : x)
+    bits.push_back(k.bitAnd(k.bitcast(half, ints), magnitude));
+  Value largest = k.treeMaxInteger(
+      arith::MaxSIOp::create(k.builder, k.loc, bits[0], bits[1]).getResult());
+  Value finite = k.less(largest, k.constantI32(0x7f800000));
+  Value tiny = k.less(largest, k.constantI32(0x1c800000)); // 2^-70
+  Value scale = k.divf(k.bitcast(largest, k.f32), k.constantF32(127));
+  scale = k.select(tiny, k.constantF32(0), scale);
+  scale = k.select(finite, scale, k.bitcast(k.constantI32(0x7fc00000), k.f32));
+  Value no = k.constantI32(0), yes = k.constantI32(1);
+  Value valid = k.equal(k.select(finite, k.select(tiny, no, yes), no), yes);
+  Value inverse = k.splat(
+      k.divf(k.constantF32(1), k.select(valid, scale, k.constantF32(1))));
+  Value negated = k.splat(k.negate(scale));
+  Values q, rest;
+  for (auto [i, half] : llvm::enumerate(x)) {
+    // |x| * r is at most 127 * (1 + 2^-22): rounding never passes 127.
+    Value scaled = k.mulf(k.select(valid, half, k.splatConstant(0)), inverse);
+    Value rounded = k.roundEven(scaled);
+    q.push_back(k.toInteger(rounded));
+    rest.push_back(k.fma(negated, rounded, half));
+    Value at = k.offset(k.offset(term, k.mul(block, blockSize)),
+                        static_cast<int64_t>(i) * lanes);
+    k.store(k.truncate(q.back(), k.vec(k.i8)), at);
+  }
+  Value sum = vector::ReductionOp::create(
+      k.builder, k.loc, vector::CombiningKind::ADD, k.add(q[0], q[1]));
+  k.store(scale, k.offset(scales, k.mul(block, 4)));
+  k.store(sum, k.offset(sums, k.mul(block, 4)));
+  k.store(k.mulf(scale, k.toFloat(sum)), k.offset(scaledSums, k.mul(block, 4)));
+  return rest;
 }
 
 //===----------------------------------------------------------------------===//

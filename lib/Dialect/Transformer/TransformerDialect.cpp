@@ -37,6 +37,13 @@ LogicalResult StateType::verify(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
+LogicalResult ActQ8Type::verify(function_ref<InFlightDiagnostic()> emitError,
+                                int64_t terms) {
+  if (terms != 1 && terms != 2)
+    return emitError() << "has " << terms << " terms, expected 1 or 2";
+  return success();
+}
+
 namespace chorus::transformer {
 
 std::optional<BlockFormat> getBlockFormat(Type elementType) {
