@@ -21,8 +21,8 @@ using rt::StatusOr;
 
 /// One open file, of either format.
 struct ParameterStore::File {
-  std::optional<GGUFFile> gguf;
-  std::optional<rt::SafetensorsFile> safetensors;
+  std::unique_ptr<GGUFFile> gguf;
+  std::unique_ptr<rt::SafetensorsFile> safetensors;
 
   const rt::FileMapping *mapping() const {
     return gguf ? gguf->mapping() : safetensors->mapping();
@@ -89,11 +89,11 @@ StatusOr<const GGUFFile *> ParameterStore::openGGUF(StringRef fileName) {
     StatusOr<GGUFFile> opened = GGUFFile::open(baseDirectory + fileName.str());
     CHORUS_RETURN_IF_ERROR(opened.status());
     auto file = std::make_unique<File>();
-    file->gguf.emplace(std::move(*opened));
+    file->gguf = std::make_unique<GGUFFile>(std::move(*opened));
     found = files.try_emplace(fileName.str(), std::move(file)).first;
   }
   assert(found->second->gguf && "the file is open as another format");
-  return &*found->second->gguf;
+  return found->second->gguf.get();
 }
 
 StatusOr<ParameterStore::File *> ParameterStore::open(StringRef fileName) {
@@ -112,12 +112,13 @@ StatusOr<ParameterStore::File *> ParameterStore::open(StringRef fileName) {
     StatusOr<rt::SafetensorsFile> opened = rt::SafetensorsFile::open(path);
     if (!opened.ok())
       return asLaterFailure(opened.status());
-    file->safetensors.emplace(std::move(*opened));
+    file->safetensors =
+        std::make_unique<rt::SafetensorsFile>(std::move(*opened));
   } else {
     StatusOr<GGUFFile> opened = GGUFFile::open(path);
     if (!opened.ok())
       return asLaterFailure(opened.status());
-    file->gguf.emplace(std::move(*opened));
+    file->gguf = std::make_unique<GGUFFile>(std::move(*opened));
   }
   return files.try_emplace(fileName.str(), std::move(file)).first->second.get();
 }

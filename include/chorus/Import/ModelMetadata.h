@@ -35,6 +35,8 @@ struct SamplingDefaults {
 };
 
 /// Everything is empty or 0 where the source does not say it, as in MLIR text.
+/// Texts are those of the source, except `warnings`: escape them before
+/// printing.
 struct ModelMetadata {
   std::string name;
   std::string architecture;

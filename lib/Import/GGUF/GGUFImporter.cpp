@@ -44,7 +44,7 @@ static Status readSampling(const GGUFFile &file, const std::string &name,
   StatusOr<double> number = file.getFloat(key, "G21");
   CHORUS_RETURN_IF_ERROR(number.status());
   if (!(*number >= least && *number <= most))
-    return rt::refused("G21", file.placeOf(*file.find(key)), "is out of range");
+    return rt::refused("G21", placeOfKey(file, key), "is out of range");
   value = *number;
   return {};
 }
@@ -62,8 +62,7 @@ static Status readSamplingDefaults(const GGUFFile &file,
     StatusOr<uint64_t> number = file.getUnsigned(key, "G21");
     CHORUS_RETURN_IF_ERROR(number.status());
     if (*number > UINT32_MAX)
-      return rt::refused("G21", file.placeOf(*file.find(key)),
-                         "is out of range");
+      return rt::refused("G21", placeOfKey(file, key), "is out of range");
     defaults.topK = static_cast<uint32_t>(*number);
   }
   return {};
@@ -76,7 +75,7 @@ static StatusOr<const Family *> readFamily(const GGUFFile &file) {
   CHORUS_RETURN_IF_ERROR(name.status());
   if (const Family *family = findFamily(*name))
     return family;
-  return rt::unsupported(file.placeOf(*file.find("general.architecture")),
+  return rt::unsupported(placeOfKey(file, "general.architecture"),
                          "model family '" + rt::escapeForMessage(*name) +
                              "' is not supported yet; supported are " +
                              familyNames());

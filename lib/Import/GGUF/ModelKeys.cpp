@@ -25,13 +25,14 @@ static std::string shown(double number) {
   return text;
 }
 
-bool ModelKeys::has(llvm::StringRef key) const { return file.has(full(key)); }
-
-std::string ModelKeys::place(llvm::StringRef key) const {
-  if (std::optional<gguf::KeyValue> found = file.find(full(key)))
+std::string chorus::placeOfKey(const gguf::GGUFFile &file,
+                               llvm::StringRef key) {
+  if (std::optional<gguf::KeyValue> found = file.find(key))
     return file.placeOf(*found);
-  return file.name() + ": " + full(key);
+  return file.name() + ": " + key.str();
 }
+
+bool ModelKeys::has(llvm::StringRef key) const { return file.has(full(key)); }
 
 Status ModelKeys::refuse(llvm::StringRef key,
                          const std::string &message) const {

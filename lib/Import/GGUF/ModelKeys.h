@@ -25,6 +25,9 @@ namespace gguf {
 class GGUFFile;
 } // namespace gguf
 
+/// The place of a key for messages, also of one that the file lacks.
+std::string placeOfKey(const gguf::GGUFFile &file, llvm::StringRef key);
+
 /// Keys are given without the prefix. A call that fails leaves its output as it
 /// was.
 class ModelKeys {
@@ -71,7 +74,9 @@ public:
 
 private:
   std::string full(llvm::StringRef key) const { return prefix + key.str(); }
-  std::string place(llvm::StringRef key) const;
+  std::string place(llvm::StringRef key) const {
+    return placeOfKey(file, full(key));
+  }
 
   const gguf::GGUFFile &file;
   std::string prefix;

@@ -2,6 +2,7 @@
 
 #include "Vocabulary.h"
 
+#include "ModelKeys.h"
 #include "chorus/Import/GGUF/GGUFFile.h"
 #include "chorus/Import/ModelMetadata.h"
 #include "chorus_rt/TokenizerBuilder.h"
@@ -13,7 +14,6 @@
 using namespace chorus;
 using artifact::TokenKind;
 using gguf::GGUFFile;
-using gguf::KeyValue;
 using rt::Status;
 using rt::StatusOr;
 
@@ -59,7 +59,7 @@ Status VocabularyReader::readId(const char *name, std::optional<int64_t> &id) {
   if (*value == UINT32_MAX)
     return {};
   if (*value >= metadata.vocabSize)
-    return rt::refused(code, file.placeOf(*file.find(full(name))),
+    return rt::refused(code, placeOfKey(file, full(name)),
                        "is " + std::to_string(*value) +
                            ", but the vocabulary has " +
                            std::to_string(metadata.vocabSize) + " tokens");
@@ -81,7 +81,7 @@ Status VocabularyReader::readArrays() {
     StatusOr<gguf::StringArray> tokens = file.getStrings(full("tokens"), code);
     CHORUS_RETURN_IF_ERROR(tokens.status());
     if (tokens->size() != metadata.vocabSize)
-      return rt::refused(code, file.placeOf(*file.find(full("tokens"))),
+      return rt::refused(code, placeOfKey(file, full("tokens")),
                          "has " + std::to_string(tokens->size()) +
                              " tokens, but token_embd.weight has " +
                              std::to_string(metadata.vocabSize) + " rows");
@@ -100,7 +100,7 @@ Status VocabularyReader::readArrays() {
     for (uint64_t i = 0; i < kinds->size(); ++i) {
       int64_t kind = (*kinds)[i];
       if (kind < 0 || kind > static_cast<int64_t>(TokenKind::MAX))
-        return rt::refused(code, file.placeOf(*file.find(full("token_type"))),
+        return rt::refused(code, placeOfKey(file, full("token_type")),
                            "token " + std::to_string(i) + " has type " +
                                std::to_string(kind) + ", known are 0 to 6");
       source.kinds.push_back(static_cast<int32_t>(kind));
@@ -121,11 +121,11 @@ Status VocabularyReader::readArrays() {
 Status VocabularyReader::checkVocabulary() {
   size_t count = source.tokens.size();
   if (source.numScores && *source.numScores != count)
-    return rt::refused(code, file.placeOf(*file.find(full("scores"))),
+    return rt::refused(code, placeOfKey(file, full("scores")),
                        "has " + std::to_string(*source.numScores) +
                            " scores for " + std::to_string(count) + " tokens");
   if (!source.kinds.empty() && source.kinds.size() != count)
-    return rt::refused(code, file.placeOf(*file.find(full("token_type"))),
+    return rt::refused(code, placeOfKey(file, full("token_type")),
                        "has " + std::to_string(source.kinds.size()) +
                            " types for " + std::to_string(count) + " tokens");
   for (size_t i = 0; i < source.kinds.size(); ++i) {

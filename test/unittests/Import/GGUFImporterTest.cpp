@@ -186,7 +186,7 @@ TEST(GGUFImporter, SamplingDefaults) {
   Imported imported(source);
   ASSERT_TRUE(imported.model.ok());
   const SamplingDefaults &sampling = imported.metadata().sampling;
-  EXPECT_FLOAT_EQ(static_cast<float>(*sampling.temperature), 0.6f);
+  EXPECT_EQ(sampling.temperature, static_cast<double>(0.6f));
   EXPECT_EQ(sampling.topK, 20u);
   EXPECT_EQ(sampling.topP, 1.0); // 0 is "off" there.
   EXPECT_FALSE(sampling.minP);

@@ -97,8 +97,10 @@ TEST(MLIR, M01_Aliases) {
 TEST(MLIR, M08_AliasesThatDouble) {
   std::string text = "#a0 = [1]\n";
   for (size_t i = 1; i < 60; ++i) {
-    std::string last = "#a" + std::to_string(i - 1);
-    text += "#a" + std::to_string(i) + " = [" + last + ", " + last + "]\n";
+    std::string last = std::to_string(i - 1);
+    text.append("#a").append(std::to_string(i));
+    text.append(" = [#a").append(last).append(", #a").append(last).append(
+        "]\n");
   }
   rt::Status status = scan(text);
   EXPECT_EQ(status.code(), "M08");
