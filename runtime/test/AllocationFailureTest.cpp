@@ -40,9 +40,10 @@ void *operator new(size_t size) {
 }
 void *operator new(size_t size, std::align_val_t alignment) {
   size_t step = static_cast<size_t>(alignment);
-  void *memory = allocationFails() ? nullptr
-                                   : std::aligned_alloc(
-                                         step, (size + step - 1) / step * step);
+  void *memory =
+      allocationFails()
+          ? nullptr
+          : std::aligned_alloc(step, (size + step - 1) / step * step);
   if (!memory)
     throw std::bad_alloc();
   return memory;
