@@ -220,6 +220,11 @@ class Model:
         return must(run([self.suite.tool("chorus-run"), str(self.path), "--quiet",
                          *map(str, options)], **keywords))
 
+    def description(self):
+        """What chorus-inspect says of it."""
+        done = must(run([self.suite.tool("chorus-inspect"), str(self.path), "--json"]))
+        return json.loads(done.out)
+
     def records(self, *options):
         """The records of one prompt, one a candidate."""
         return [json.loads(line) for line in self.run(*options, "--json").out.splitlines()]

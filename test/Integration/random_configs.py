@@ -58,6 +58,8 @@ def check(suite, case, config, label):
     notes.append(require_close(case, got, expected, "llama.cpp"))
     reference = Model(suite, source, f"{label}-reference",
                       ["--reference", "--activations=f32", "--kv-cache=f32"])
+    case.equal({e["kind"] for e in reference.description()["models"][0]["entries"]}, {"plain"},
+               "kinds of the reference's entries: it recomputes the whole sequence")
     slow = reference.all_log_probabilities(short, config.vocab)
     notes.append(require_close(case, got[:REFERENCE_LENGTH], slow, "reference"))
 
