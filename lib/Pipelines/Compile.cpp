@@ -62,12 +62,23 @@ void loadDialects(MLIRContext &context) {
                       tensor::TensorDialect, vector::VectorDialect>();
 }
 
-/// Runs the phases from the graph form to `last`.
-LogicalResult runPhases(ModuleOp module, const CompileOptions &options,
-                        Phase last) {
-  PassManager manager(module.getContext());
+/// Adds the phases from the graph form to `last`.
+void addPhases(PassManager &manager, const CompileOptions &options,
+               Phase last) {
   for (int phase = 0; phase <= static_cast<int>(last); ++phase)
     addPhase(manager, static_cast<Phase>(phase), options.numeric);
+}
+
+/// Brings a model to what lowerToKernels takes.
+LogicalResult prepareKernels(ModuleOp module, const CompileOptions &options) {
+  PassManager manager(module.getContext());
+  if (options.reference) {
+    addPhases(manager, options, Phase::Raised);
+    addReference(manager);
+  } else {
+    addPhases(manager, options, Phase::Fused);
+    addKernelPreparation(manager);
+  }
   return manager.run(module);
 }
 
@@ -89,7 +100,7 @@ artifact::DType dtypeOf(Type type) {
 
 std::string numericProfile(const CompileOptions &options) {
   std::string profile = options.reference ? "reference1" : "cpu1";
-  profile += options.numeric.activations == Activations::Int8 ? ";act=int8"
+  profile += options.numeric.activations == Activations::Int8 ? ";act=int8,qkv=2x8"
                                                               : ";act=f32";
   profile +=
       options.numeric.cacheType == CacheType::F16 ? ";kv=f16" : ";kv=f32";
@@ -206,15 +217,19 @@ rt::StatusOr<std::string> stopAfter(ImportedModel &model,
   std::string text;
   llvm::raw_string_ostream out(text);
   if (std::optional<Phase> last = symbolizePhase(phase)) {
-    if (failed(runPhases(module, options, *last)))
+    if (options.reference && *last > Phase::Raised)
+      return rt::usageError("--reference has no form '" + phase +
+                            "': it goes from 'raised' to 'kernel'");
+    PassManager manager(&context);
+    addPhases(manager, options, *last);
+    if (failed(manager.run(module)))
       return diagnostics.status();
     out << module;
     return text;
   }
   // The kernel form: one module for each target inside one module.
   WeightPlan plan;
-  if (failed(runPhases(module, options, Phase::Fused)) ||
-      failed(plan.build(module)))
+  if (failed(prepareKernels(module, options)) || failed(plan.build(module)))
     return diagnostics.status();
   OwningOpRef<ModuleOp> all = ModuleOp::create(module.getLoc());
   for (const CPUTarget &target : getCPUTargets()) {
@@ -235,10 +250,10 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
   loadDialects(context);
   DiagnosticStatus diagnostics(context);
 
-  options.progress("deriving the step program");
+  options.progress(options.reference ? "decomposing the model"
+                                     : "deriving the step program");
   WeightPlan plan;
-  if (failed(runPhases(module, options, Phase::Fused)) ||
-      failed(plan.build(module)))
+  if (failed(prepareKernels(module, options)) || failed(plan.build(module)))
     return diagnostics.status();
 
   CodeSegments code;

@@ -1,12 +1,15 @@
 //===- chorus-compile.cpp - A model to one .chorus file -------------------===//
 
-#include "ChildProcess.h"
-
+#include "chorus/Conversion/TransformerToKernels/CPUTarget.h"
+#include "chorus/Import/Families/Family.h"
+#include "chorus/Import/GGUF/TensorType.h"
 #include "chorus/Pipelines/Compile.h"
 #include "chorus_rt/FileMapping.h"
+#include "support/ChildProcess.h"
 #include "support/ToolMain.h"
 
 #include "llvm/Config/llvm-config.h"
+#include "llvm/Support/ErrorHandling.h"
 
 #include <chrono>
 #include <cstdio>
@@ -115,11 +118,15 @@ void saveRepro(const Options &options, const std::string &error) {
 }
 
 rt::Status listSupported() {
-  std::cout << "inputs        GGUF v2 and v3, MLIR text\n"
-               "families      llama (Llama 2 and 3, Mistral, SmolLM)\n"
-               "tensor types  F32 F16 BF16 Q8_0 Q4_0 Q4_1\n"
-               "tokenizers    byte-level BPE: gpt-2, llama-bpe, smollm\n"
-               "targets       cpu (x86-64-v3, x86-64-v4 with VNNI)\n";
+  std::cout << "inputs        GGUF v2 and v3, MLIR text\n";
+  for (const Family *family : allFamilies())
+    std::cout << "family        " << family->architecture.str() << " ("
+              << family->models.str() << ")\n";
+  std::cout << "tensor types  " << gguf::supportedTensorTypes()
+            << "\ntokenizers    byte-level BPE: gpt-2, llama-bpe, smollm\n";
+  for (const CPUTarget &target : getCPUTargets())
+    std::cout << "target        cpu, " << target.name.str() << ": "
+              << target.cpuFeatures.str() << "\n";
   return {};
 }
 
@@ -127,6 +134,10 @@ rt::Status listSupported() {
 
 int main(int argc, char **argv) {
   rt::FileMapping::installFaultHandler();
+  // A fatal error of LLVM ends the child; its parent says so in one line.
+  llvm::install_fatal_error_handler([](void *, const char *, bool) {
+    _exit(static_cast<int>(rt::ExitCode::Internal));
+  });
   Options options;
   int stopped = 0;
   tool::ToolDescription description;

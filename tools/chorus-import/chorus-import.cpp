@@ -1,6 +1,6 @@
 //===- chorus-import.cpp - Model files to MLIR text -----------------------===//
 
-#include "chorus-compile/ChildProcess.h"
+#include "support/ChildProcess.h"
 #include "chorus/Dialect/Transformer/TransformerOps.h"
 #include "chorus/Import/Import.h"
 #include "chorus_rt/AtomicFile.h"

@@ -1,7 +1,7 @@
 //===- ChildProcess.h - Work whose death is one line ------------*- C++ -*-===//
 
-#ifndef CHORUS_TOOLS_CHORUSCOMPILE_CHILDPROCESS_H
-#define CHORUS_TOOLS_CHORUSCOMPILE_CHILDPROCESS_H
+#ifndef CHORUS_TOOLS_SUPPORT_CHILDPROCESS_H
+#define CHORUS_TOOLS_SUPPORT_CHILDPROCESS_H
 
 #include "chorus_rt/Status.h"
 
@@ -27,4 +27,4 @@ rt::Status runInChild(const ChildLimits &limits,
 
 } // namespace chorus::tool
 
-#endif // CHORUS_TOOLS_CHORUSCOMPILE_CHILDPROCESS_H
+#endif // CHORUS_TOOLS_SUPPORT_CHILDPROCESS_H

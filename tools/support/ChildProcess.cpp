@@ -1,6 +1,6 @@
 //===- ChildProcess.cpp - Work whose death is one line --------------------===//
 
-#include "ChildProcess.h"
+#include "support/ChildProcess.h"
 
 #include <cerrno>
 #include <chrono>
