@@ -53,7 +53,7 @@ struct RenderOptions {
 
 namespace jinja {
 struct Program;
-}
+} // namespace jinja
 
 /// A parsed chat template. Immutable: one object may render in many threads.
 class ChatTemplate {

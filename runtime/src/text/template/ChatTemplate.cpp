@@ -45,7 +45,7 @@ StatusOr<ChatTemplate> ChatTemplate::parse(std::string source) {
                          std::to_string(invalid));
     ChatTemplate result;
     result.program = std::make_shared<const jinja::Program>(
-        jinja::parseTemplate(jinja::normalizeNewlines(source)));
+        jinja::parseTemplate(jinja::normalizeNewlines(std::move(source))));
     return result;
   } catch (const jinja::TemplateError &error) {
     return toStatus(error);

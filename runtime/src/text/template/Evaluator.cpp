@@ -89,6 +89,12 @@ BoundArguments::BoundArguments(RenderState &state, const char *callee,
                  *(parameters.begin() + i) + "'");
 }
 
+void requireNoArguments(RenderState &state, const char *callee,
+                        const Arguments &arguments) {
+  if (!arguments.positional.empty() || !arguments.named.empty())
+    state.fail(std::string(callee) + " takes no arguments");
+}
+
 bool BoundArguments::flag(size_t index, bool otherwise) const {
   return values[index] ? isTrue(state, *values[index]) : otherwise;
 }
@@ -116,8 +122,8 @@ const StringObject *BoundArguments::string(size_t index) const {
 
 //===-- Loops -------------------------------------------------------------===//
 
-LoopObject::LoopObject(Evaluator &evaluator, Value iterable, const Stmt &loop,
-                       Scope &scope)
+LoopObject::LoopObject(Evaluator &evaluator, const Value &iterable,
+                       const Stmt &loop, Scope &scope)
     : evaluator(evaluator), loop(loop), scope(scope),
       items(evaluator.state, iterable),
       valueDepthOfItems(valueDepth(iterable)) {
@@ -479,8 +485,8 @@ Value Evaluator::lookUp(NameId name) {
       if (id == name)
         return value;
   }
-  if (context[name])
-    return *context[name];
+  if (const std::optional<Value> &value = context[name])
+    return *value;
   const std::string &text = program.names[name];
   if (std::optional<Value> global = findGlobal(text))
     return *global;
@@ -760,7 +766,7 @@ NamespaceObject *Evaluator::makeNamespace(Arguments arguments) {
   return namespaces.back().get();
 }
 
-Value Evaluator::makeRange(Arguments arguments) {
+Value Evaluator::makeRange(const Arguments &arguments) {
   const std::vector<Value> &given = arguments.positional;
   if (!arguments.named.empty() || given.empty() || given.size() > 3)
     state.fail("range takes 1 to 3 positional arguments");
@@ -804,7 +810,7 @@ Value Evaluator::makeRange(Arguments arguments) {
 Value Evaluator::callGlobal(GlobalFunction function, Arguments arguments) {
   switch (function) {
   case GlobalFunction::Range:
-    return makeRange(std::move(arguments));
+    return makeRange(arguments);
   case GlobalFunction::Dict:
     return makeDict(state, makeDictObject("dict", std::move(arguments)));
   case GlobalFunction::Namespace:

@@ -44,6 +44,10 @@ private:
   std::vector<const Value *> values;
 };
 
+/// Fails if there are any arguments.
+void requireNoArguments(RenderState &state, const char *callee,
+                        const Arguments &arguments);
+
 /// Names that were set inside one block. Inner scopes see outer ones.
 struct Scope {
   Scope *parent = nullptr;
@@ -62,7 +66,7 @@ struct MacroObject {
 class LoopObject {
 public:
   /// `scope`, around the loop, is used while the loop runs.
-  LoopObject(Evaluator &evaluator, Value iterable, const Stmt &loop,
+  LoopObject(Evaluator &evaluator, const Value &iterable, const Stmt &loop,
              Scope &scope);
 
   /// Moves to the next item; nullopt after the last.
@@ -145,7 +149,7 @@ private:
   Value evaluateCall(const Expr &expr);
   Value callMacro(const MacroObject &object, Arguments arguments);
   Value callGlobal(GlobalFunction function, Arguments arguments);
-  Value makeRange(Arguments arguments);
+  Value makeRange(const Arguments &arguments);
   NamespaceObject *makeNamespace(Arguments arguments);
   DictObject makeDictObject(const char *callee, Arguments arguments);
 

@@ -81,7 +81,7 @@ private:
 };
 
 /// The sort key of a value: strings in lower case unless case counts.
-Value sortKey(RenderState &state, Value value, bool caseSensitive) {
+Value sortKey(RenderState &state, const Value &value, bool caseSensitive) {
   const StringObject *text = asString(value);
   return text && !caseSensitive ? changeCase(state, *text, LetterCase::Lower)
                                 : value;
@@ -92,18 +92,18 @@ Value sortKey(RenderState &state, Value value, bool caseSensitive) {
 template <LetterCase to>
 Value convertCase(Evaluator &evaluator, const Value &input,
                   Arguments &arguments) {
-  BoundArguments(evaluator.state, "filter", arguments, {});
+  requireNoArguments(evaluator.state, "filter", arguments);
   return changeCase(evaluator.state, *TextOf(evaluator.state, input), to);
 }
 
 Value capitalize(Evaluator &evaluator, const Value &input,
                  Arguments &arguments) {
-  BoundArguments(evaluator.state, "capitalize", arguments, {});
+  requireNoArguments(evaluator.state, "capitalize", arguments);
   return capitalizeText(evaluator.state, *TextOf(evaluator.state, input));
 }
 
 Value title(Evaluator &evaluator, const Value &input, Arguments &arguments) {
-  BoundArguments(evaluator.state, "title", arguments, {});
+  requireNoArguments(evaluator.state, "title", arguments);
   return titleWords(evaluator.state, *TextOf(evaluator.state, input));
 }
 
@@ -114,19 +114,19 @@ Value trim(Evaluator &evaluator, const Value &input, Arguments &arguments) {
 }
 
 Value string(Evaluator &evaluator, const Value &input, Arguments &arguments) {
-  BoundArguments(evaluator.state, "string", arguments, {});
+  requireNoArguments(evaluator.state, "string", arguments);
   return toString(evaluator.state, input);
 }
 
 /// Text that + and str methods leave as it is.
 Value safe(Evaluator &evaluator, const Value &input, Arguments &arguments) {
-  BoundArguments(evaluator.state, "safe", arguments, {});
+  requireNoArguments(evaluator.state, "safe", arguments);
   return makeString(evaluator.state, (*TextOf(evaluator.state, input)).text,
                     /*isSafe=*/true);
 }
 
 Value escape(Evaluator &evaluator, const Value &input, Arguments &arguments) {
-  BoundArguments(evaluator.state, "escape", arguments, {});
+  requireNoArguments(evaluator.state, "escape", arguments);
   return escapeHtml(evaluator.state, *TextOf(evaluator.state, input));
 }
 
@@ -321,7 +321,7 @@ Value toFloat(Evaluator &evaluator, const Value &input, Arguments &arguments) {
 }
 
 Value absolute(Evaluator &evaluator, const Value &input, Arguments &arguments) {
-  BoundArguments(evaluator.state, "abs", arguments, {});
+  requireNoArguments(evaluator.state, "abs", arguments);
   requireDefined(evaluator.state, input);
   if (const double *number = std::get_if<double>(&input))
     return std::fabs(*number);
@@ -380,18 +380,18 @@ Value sum(Evaluator &evaluator, const Value &input, Arguments &arguments) {
 //===-- Sequences ---------------------------------------------------------===//
 
 Value length(Evaluator &evaluator, const Value &input, Arguments &arguments) {
-  BoundArguments(evaluator.state, "length", arguments, {});
+  requireNoArguments(evaluator.state, "length", arguments);
   return lengthOf(evaluator.state, input);
 }
 
 Value list(Evaluator &evaluator, const Value &input, Arguments &arguments) {
-  BoundArguments(evaluator.state, "list", arguments, {});
+  requireNoArguments(evaluator.state, "list", arguments);
   return makeList(evaluator.state, collect(evaluator.state, input));
 }
 
 Value first(Evaluator &evaluator, const Value &input, Arguments &arguments) {
   RenderState &state = evaluator.state;
-  BoundArguments(state, "first", arguments, {});
+  requireNoArguments(state, "first", arguments);
   std::optional<Value> item = Iterator(state, input).next();
   return item ? std::move(*item)
               : makeUndefined(state, "there is no first item");
@@ -411,7 +411,7 @@ bool isGenerator(const Value &value) {
 
 Value last(Evaluator &evaluator, const Value &input, Arguments &arguments) {
   RenderState &state = evaluator.state;
-  BoundArguments(state, "last", arguments, {});
+  requireNoArguments(state, "last", arguments);
   if (isGenerator(input))
     state.fail("last needs a list, found a generator");
   if (const StringObject *text = asString(input)) {
@@ -428,7 +428,7 @@ Value last(Evaluator &evaluator, const Value &input, Arguments &arguments) {
 
 Value reverse(Evaluator &evaluator, const Value &input, Arguments &arguments) {
   RenderState &state = evaluator.state;
-  BoundArguments(state, "reverse", arguments, {});
+  requireNoArguments(state, "reverse", arguments);
   if (asString(input)) {
     Value step = int64_t(-1);
     return getSlice(state, input, nullptr, nullptr, &step);
@@ -464,6 +464,7 @@ Value sort(Evaluator &evaluator, const Value &input, Arguments &arguments) {
   std::vector<Value> items = collect(state, input), keys;
   for (const Value &item : items) {
     std::vector<Value> parts;
+    parts.reserve(paths.size());
     for (const AttributePath &path : paths)
       parts.push_back(sortKey(state, path(item), caseSensitive));
     keys.push_back(makeList(state, std::move(parts)));
@@ -491,6 +492,7 @@ Value dictsort(Evaluator &evaluator, const Value &input, Arguments &arguments) {
     state.fail("dictsort sorts by 'key' or 'value'");
   const DictObject &dict = requireDict(state, input, "dictsort");
   std::vector<Value> keys;
+  keys.reserve(dict.entries.size());
   for (const auto &[key, value] : dict.entries)
     keys.push_back(sortKey(state, byValue ? value : key, bound.flag(0, false)));
   return sortedList(state, pairsOf(state, dict), keys, bound.flag(2, false));
@@ -498,7 +500,7 @@ Value dictsort(Evaluator &evaluator, const Value &input, Arguments &arguments) {
 
 Value items(Evaluator &evaluator, const Value &input, Arguments &arguments) {
   RenderState &state = evaluator.state;
-  BoundArguments(state, "items", arguments, {});
+  requireNoArguments(state, "items", arguments);
   if (is<Undefined>(input))
     return makeGenerator(state, {});
   return makeGenerator(state,
@@ -636,7 +638,12 @@ Value select(Evaluator &evaluator, const Value &input, Arguments &arguments) {
   return makeGenerator(state, std::move(kept));
 }
 
-const std::pair<const char *, FilterFunction> filters[] = {
+struct NamedFilter {
+  const char *name;
+  FilterFunction function;
+};
+
+const NamedFilter filters[] = {
     {"abs", absolute},
     {"capitalize", capitalize},
     {"count", length},

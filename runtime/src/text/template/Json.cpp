@@ -164,6 +164,7 @@ private:
       order[i] = i;
     if (sortsKeys) {
       std::vector<Value> keys;
+      keys.reserve(dict.entries.size());
       for (const auto &entry : dict.entries)
         keys.push_back(entry.first);
       order = sortedOrder(state, keys, /*reverse=*/false);

@@ -449,21 +449,21 @@ std::vector<Token> tokenize(std::string_view source) {
   return Lexer(source).run();
 }
 
-std::string normalizeNewlines(std::string_view source) {
-  std::string text;
-  text.reserve(source.size());
+std::string normalizeNewlines(std::string source) {
+  size_t size = 0;
   for (size_t i = 0; i < source.size(); ++i) {
-    if (source[i] != '\r') {
-      text += source[i];
-      continue;
+    char c = source[i];
+    if (c == '\r') {
+      c = '\n';
+      if (i + 1 < source.size() && source[i + 1] == '\n')
+        ++i;
     }
-    text += '\n';
-    if (i + 1 < source.size() && source[i + 1] == '\n')
-      ++i;
+    source[size++] = c;
   }
-  if (!text.empty() && text.back() == '\n')
-    text.pop_back();
-  return text;
+  source.resize(size);
+  if (!source.empty() && source.back() == '\n')
+    source.pop_back();
+  return source;
 }
 
 } // namespace chorus::rt::jinja

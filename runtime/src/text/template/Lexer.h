@@ -37,7 +37,7 @@ struct Token {
 std::vector<Token> tokenize(std::string_view source);
 
 /// \r\n and \r become \n, and one newline at the end goes.
-std::string normalizeNewlines(std::string_view source);
+std::string normalizeNewlines(std::string source);
 
 } // namespace chorus::rt::jinja
 

@@ -17,13 +17,13 @@ const StringObject &text(const Value &self) { return *asString(self); }
 template <LetterCase to>
 Value convertCase(Evaluator &evaluator, const Value &self,
                   Arguments &arguments) {
-  BoundArguments(evaluator.state, "method", arguments, {});
+  requireNoArguments(evaluator.state, "method", arguments);
   return changeCase(evaluator.state, text(self), to);
 }
 
 Value capitalize(Evaluator &evaluator, const Value &self,
                  Arguments &arguments) {
-  BoundArguments(evaluator.state, "capitalize", arguments, {});
+  requireNoArguments(evaluator.state, "capitalize", arguments);
   return capitalizeText(evaluator.state, text(self));
 }
 
@@ -212,7 +212,7 @@ Value format(Evaluator &evaluator, const Value &self, Arguments &arguments) {
 template <bool (*predicate)(char32_t)>
 Value isEach(Evaluator &evaluator, const Value &self, Arguments &arguments) {
   RenderState &state = evaluator.state;
-  BoundArguments(state, "method", arguments, {});
+  requireNoArguments(state, "method", arguments);
   state.chargeText(text(self).text.size());
   std::string_view whole = text(self).view();
   for (size_t offset = 0; offset < whole.size();)
@@ -223,7 +223,7 @@ Value isEach(Evaluator &evaluator, const Value &self, Arguments &arguments) {
 
 template <bool (*predicate)(const StringObject &)>
 Value isCase(Evaluator &evaluator, const Value &self, Arguments &arguments) {
-  BoundArguments(evaluator.state, "method", arguments, {});
+  requireNoArguments(evaluator.state, "method", arguments);
   evaluator.state.chargeText(text(self).text.size());
   return predicate(text(self));
 }
@@ -231,7 +231,7 @@ Value isCase(Evaluator &evaluator, const Value &self, Arguments &arguments) {
 //===-- dict --------------------------------------------------------------===//
 
 Value keys(Evaluator &evaluator, const Value &self, Arguments &arguments) {
-  BoundArguments(evaluator.state, "keys", arguments, {});
+  requireNoArguments(evaluator.state, "keys", arguments);
   std::vector<Value> items;
   for (const auto &entry : asDict(self)->entries)
     items.push_back(entry.first);
@@ -239,7 +239,7 @@ Value keys(Evaluator &evaluator, const Value &self, Arguments &arguments) {
 }
 
 Value values(Evaluator &evaluator, const Value &self, Arguments &arguments) {
-  BoundArguments(evaluator.state, "values", arguments, {});
+  requireNoArguments(evaluator.state, "values", arguments);
   std::vector<Value> items;
   for (const auto &entry : asDict(self)->entries)
     items.push_back(entry.second);
@@ -247,7 +247,7 @@ Value values(Evaluator &evaluator, const Value &self, Arguments &arguments) {
 }
 
 Value items(Evaluator &evaluator, const Value &self, Arguments &arguments) {
-  BoundArguments(evaluator.state, "items", arguments, {});
+  requireNoArguments(evaluator.state, "items", arguments);
   return makeSequence(evaluator.state, SequenceKind::Items,
                       pairsOf(evaluator.state, *asDict(self)));
 }
@@ -264,7 +264,7 @@ Value get(Evaluator &evaluator, const Value &self, Arguments &arguments) {
 }
 
 Value copy(Evaluator &evaluator, const Value &self, Arguments &arguments) {
-  BoundArguments(evaluator.state, "copy", arguments, {});
+  requireNoArguments(evaluator.state, "copy", arguments);
   return self; // Nothing can change either of the two.
 }
 

@@ -7,14 +7,10 @@ namespace chorus::rt::jinja {
 
 namespace {
 
-void requireNoArguments(Evaluator &evaluator, Arguments &arguments) {
-  BoundArguments(evaluator.state, "test", arguments, {});
-}
-
 /// A test that looks at nothing but the value.
 template <bool (*predicate)(const Value &)>
 bool simple(Evaluator &evaluator, const Value &subject, Arguments &arguments) {
-  requireNoArguments(evaluator, arguments);
+  requireNoArguments(evaluator.state, "test", arguments);
   return predicate(subject);
 }
 
@@ -59,14 +55,14 @@ bool isCallable(const Value &value) {
 
 template <bool (*predicate)(const StringObject &)>
 bool isCase(Evaluator &evaluator, const Value &subject, Arguments &arguments) {
-  requireNoArguments(evaluator, arguments);
+  requireNoArguments(evaluator.state, "test", arguments);
   Value text = toString(evaluator.state, subject);
   evaluator.state.chargeText(asString(text)->text.size());
   return predicate(*asString(text));
 }
 
-bool isMultiple(Evaluator &evaluator, const Value &subject, Value divisor,
-                int64_t rest) {
+bool isMultiple(Evaluator &evaluator, const Value &subject,
+                const Value &divisor, int64_t rest) {
   RenderState &state = evaluator.state;
   return equals(
       state, applyBinary(state, BinaryOperator::Mod, subject, divisor), rest);
@@ -75,7 +71,7 @@ bool isMultiple(Evaluator &evaluator, const Value &subject, Value divisor,
 template <int64_t rest>
 bool isParity(Evaluator &evaluator, const Value &subject,
               Arguments &arguments) {
-  requireNoArguments(evaluator, arguments);
+  requireNoArguments(evaluator.state, "test", arguments);
   return isMultiple(evaluator, subject, int64_t(2), rest);
 }
 
@@ -111,7 +107,12 @@ bool compares(Evaluator &evaluator, const Value &subject,
   return evaluator.compare(comparison, subject, *bound[0]);
 }
 
-const std::pair<const char *, TestFunction> tests[] = {
+struct NamedTest {
+  const char *name;
+  TestFunction function;
+};
+
+const NamedTest tests[] = {
     {"!=", compares<Comparison::NotEqual>},
     {"<", compares<Comparison::Less>},
     {"<=", compares<Comparison::LessEqual>},

@@ -44,12 +44,15 @@ std::string formatFloat(double value) {
     out += exponent < 0 ? "e-" : "e+";
     out += (magnitude < 10 ? "0" : "") + std::to_string(magnitude);
   } else if (exponent < 0) {
-    out += "0." + std::string(static_cast<size_t>(-exponent - 1), '0') + digits;
+    out += "0.";
+    out.append(static_cast<size_t>(-exponent) - 1, '0');
+    out += digits;
   } else if (count <= exponent + 1) {
-    out += digits +
-           std::string(static_cast<size_t>(exponent + 1 - count), '0') + ".0";
+    out += digits;
+    out.append(static_cast<size_t>(exponent) + 1 - digits.size(), '0');
+    out += ".0";
   } else {
-    size_t whole = static_cast<size_t>(exponent + 1);
+    size_t whole = static_cast<size_t>(exponent) + 1;
     out += digits.substr(0, whole) + "." + digits.substr(whole);
   }
   return out;
