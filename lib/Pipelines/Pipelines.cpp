@@ -6,6 +6,8 @@
 
 #include "chorus/Pipelines/Pipelines.h"
 
+#include "chorus/Conversion/Passes.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassOptions.h"
@@ -103,6 +105,15 @@ void addPhase(OpPassManager &manager, Phase phase,
   }
 }
 
+void addKernelPreparation(OpPassManager &manager) {
+  manager.addNestedPass<func::FuncOp>(createDecomposeWithoutKernelPass());
+}
+
+void addReference(OpPassManager &manager) {
+  manager.addNestedPass<func::FuncOp>(createDeriveReferencePass());
+  manager.addNestedPass<func::FuncOp>(createConvertTransformerToLinalgPass());
+}
+
 void registerPipelines() {
   for (const NamedPhase &named : phases) {
     static_assert(std::size(phases) == static_cast<size_t>(Phase::Fused) + 1);
@@ -113,6 +124,10 @@ void registerPipelines() {
           addPhase(manager, phase, {options.activations, options.cacheType});
         });
   }
+  PassPipelineRegistration<>("chorus-reference",
+                             "From the raised form to the reference: every op "
+                             "through its definition",
+                             addReference);
 }
 
 } // namespace chorus

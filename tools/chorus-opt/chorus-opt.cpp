@@ -1,5 +1,6 @@
 //===- chorus-opt.cpp - Run Chorus's and upstream's passes ----------------===//
 
+#include "chorus/Conversion/Passes.h"
 #include "chorus/Dialect/Transformer/TransformerDialect.h"
 #include "chorus/Pipelines/Pipelines.h"
 
@@ -11,6 +12,7 @@
 int main(int argc, char **argv) {
   mlir::registerAllPasses();
   chorus::registerChorusTransformsPasses();
+  chorus::registerChorusConversionPasses();
   chorus::registerPipelines();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);

@@ -31,8 +31,16 @@ void addNumericChoices(mlir::OpPassManager &manager,
 void addPhase(mlir::OpPassManager &manager, Phase phase,
               const NumericOptions &options);
 
+/// Adds the passes that make the fused form, plain functions included, one that
+/// kernels and loops can compute.
+void addKernelPreparation(mlir::OpPassManager &manager);
+
+/// Adds the passes that lead from the raised form to the reference: every op
+/// through its definition.
+void addReference(mlir::OpPassManager &manager);
+
 /// Makes the pipelines known to chorus-opt by name: chorus-graph, chorus-raise,
-/// chorus-derive and chorus-fuse. To be called once.
+/// chorus-derive, chorus-fuse and chorus-reference. To be called once.
 void registerPipelines();
 
 } // namespace chorus

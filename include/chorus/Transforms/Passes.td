@@ -75,6 +75,21 @@ def DeriveStepPass : Pass<"chorus-derive-step", "::mlir::ModuleOp"> {
 }
 
 //===----------------------------------------------------------------------===//
+// The reference
+//===----------------------------------------------------------------------===//
+
+def DeriveReferencePass : Pass<"chorus-derive-reference", "::mlir::func::FuncOp"> {
+  let summary = "Make a stateless language model a plain entry that can be driven";
+  let description = [{
+    `@main`, tokens [batch, seq] to logits, gets each row's `log_sum_exp` as a
+    second result, and takes one sequence: [1, seq]. Inside, the batch stays
+    dynamic, behind casts. Other functions are left alone.
+  }];
+  let dependentDialects = ["::chorus::transformer::TransformerDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+//===----------------------------------------------------------------------===//
 // Fusion, on the step form
 //===----------------------------------------------------------------------===//
 
@@ -91,7 +106,9 @@ def FuseLinearsPass : Pass<"chorus-fuse-linears", "::mlir::func::FuncOp"> {
     ```
     becomes
     ```mlir
+    %c0 = arith.constant 0 : index
     %qk = transformer.linear %x, %wq, %wk : (tensor<?x64xf32>, tensor<64x64xf16>, tensor<32x64xf16>) -> tensor<?x96xf32>
+    %n = tensor.dim %qk, %c0 : tensor<?x96xf32>
     %q = tensor.extract_slice %qk[0, 0] [%n, 64] [1, 1] : tensor<?x96xf32> to tensor<?x64xf32>
     %k = tensor.extract_slice %qk[0, 64] [%n, 32] [1, 1] : tensor<?x96xf32> to tensor<?x32xf32>
     ```

@@ -201,8 +201,12 @@ LogicalResult EntryPlan::inferDims(Operation *op) {
         dims.push_back(EntryDim::of(size));
         continue;
       }
-      auto dim =
-          empty.getDynamicSizes()[dynamic++].getDefiningOp<tensor::DimOp>();
+      Value value = empty.getDynamicSizes()[dynamic++];
+      if (std::optional<int64_t> known = getConstantIntValue(value)) {
+        dims.push_back(EntryDim::of(*known));
+        continue;
+      }
+      auto dim = value.getDefiningOp<tensor::DimOp>();
       std::optional<int64_t> index =
           dim ? dim.getConstantIndex() : std::nullopt;
       if (!index)

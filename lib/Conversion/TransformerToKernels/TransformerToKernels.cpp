@@ -53,12 +53,11 @@ struct ConvertTransformerToKernelsPass
           return each.name == target;
         });
     if (found == getCPUTargets().end()) {
-      module.emitError() << "target '" << target
-                         << "' is unknown, expected one of "
-                         << llvm::interleaved(llvm::map_range(
-                                getCPUTargets(), [](const CPUTarget &each) {
-                                  return each.name;
-                                }));
+      InFlightDiagnostic error = module.emitError()
+                                 << "target '" << target
+                                 << "' is unknown, expected one of ";
+      llvm::interleaveComma(getCPUTargets(), error,
+                            [&](const CPUTarget &each) { error << each.name; });
       return signalPassFailure();
     }
     WeightPlan weights;
