@@ -57,7 +57,7 @@ private:
 };
 
 rt::Status compile(const Options &options, ArtifactWriter *writer,
-                   tool::Console &console) {
+                   tool::Console &console, tool::ChildPart &childPart) {
   PartTimer timer(options.timeReport);
   CompileOptions compileOptions;
   compileOptions.reference = options.reference;
@@ -67,6 +67,7 @@ rt::Status compile(const Options &options, ArtifactWriter *writer,
       options.cacheType == "f16" ? CacheType::F16 : CacheType::F32;
   compileOptions.progress = [&](const std::string &part) {
     timer.next(part);
+    childPart.set(part);
     console.progress(part);
   };
 
@@ -209,6 +210,11 @@ int main(int argc, char **argv) {
         if (artifact && options.output.empty())
           options.output =
               std::filesystem::path(options.input).stem().string() + ".chorus";
+        std::error_code unknown; // Files that do not exist are not the same.
+        if (std::filesystem::equivalent(options.input, options.output, unknown))
+          return rt::usageError("the output would replace the input " +
+                                rt::escapeForMessage(options.input, 200));
+        tool::holdStopSignals();
         std::optional<ArtifactWriter> writer;
         if (artifact) {
           rt::StatusOr<ArtifactWriter> created =
@@ -218,17 +224,26 @@ int main(int argc, char **argv) {
           // What is still in its buffer would be written again by both.
           CHORUS_RETURN_IF_ERROR(writer->flush());
         }
+        tool::ChildPart part;
         rt::Status status = tool::runInChild(
             options.limits,
             [&] {
-              return compile(options, writer ? &*writer : nullptr, console);
+              return compile(options, writer ? &*writer : nullptr, console,
+                             part);
             },
-            stopped);
+            stopped, &part);
         if (status.exitCode() == rt::ExitCode::Internal && !stopped &&
             !options.reproFolder.empty())
           saveRepro(options, status.message());
         CHORUS_RETURN_IF_ERROR(status);
-        return artifact ? writer->commit() : rt::Status();
+        if (!artifact)
+          return {};
+        // From here on the output is replaced, whatever comes.
+        if ((stopped = tool::pendingStopSignal()))
+          return rt::Status::error(rt::ExitCode::Internal, "internal", "",
+                                   "stopped by signal " +
+                                       std::to_string(stopped));
+        return writer->commit();
       });
   return stopped ? 128 + stopped : exitCode;
 }

@@ -7,10 +7,12 @@
 #include <csignal>
 #include <cstring>
 #include <new>
+#include <sstream>
 #include <string>
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -96,17 +98,58 @@ rt::Status internalError(const std::string &message) {
   return rt::Status::error(rt::ExitCode::Internal, "internal", "", message);
 }
 
+sigset_t stopSignalSet() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP})
+    sigaddset(&signals, signal);
+  return signals;
+}
+
+constexpr size_t partBytes = 64;
+
 } // namespace
 
+ChildPart::ChildPart() {
+  void *memory = mmap(nullptr, partBytes, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory != MAP_FAILED)
+    shared = static_cast<char *>(memory);
+}
+
+ChildPart::~ChildPart() {
+  if (shared)
+    munmap(shared, partBytes);
+}
+
+void ChildPart::set(const std::string &part) {
+  if (shared)
+    std::strncpy(shared, part.c_str(), partBytes - 1);
+}
+
+std::string ChildPart::get() const { return shared ? shared : ""; }
+
+void holdStopSignals() {
+  sigset_t signals = stopSignalSet();
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+}
+
+int pendingStopSignal() {
+  sigset_t pending;
+  sigpending(&pending);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP})
+    if (sigismember(&pending, signal))
+      return signal;
+  return 0;
+}
+
 rt::Status runInChild(const ChildLimits &limits,
-                      const std::function<rt::Status()> &work, int &stopped) {
+                      const std::function<rt::Status()> &work, int &stopped,
+                      const ChildPart *part) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0)
     return rt::ioError("pipe", "", std::strerror(errno));
-  sigset_t stopSignals, oldMask;
-  sigemptyset(&stopSignals);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP})
-    sigaddset(&stopSignals, signal);
+  sigset_t stopSignals = stopSignalSet(), oldMask;
   sigprocmask(SIG_BLOCK, &stopSignals, &oldMask);
   int signals = signalfd(-1, &stopSignals, SFD_CLOEXEC);
   pid_t parent = getpid();
@@ -167,10 +210,14 @@ rt::Status runInChild(const ChildLimits &limits,
 
   if (stopped)
     return internalError("stopped by signal " + std::to_string(stopped));
-  if (timedOut)
-    return rt::limitError("limit", "--time-limit",
-                          "compiling took longer than " +
-                              std::to_string(limits.seconds) + " seconds");
+  std::string where =
+      part && !part->get().empty() ? "; it was " + part->get() : std::string();
+  if (timedOut) {
+    std::ostringstream seconds;
+    seconds << limits.seconds;
+    return rt::limitError("C02", "--time-limit",
+                          "not done after " + seconds.str() + " s" + where);
+  }
   rt::Status status;
   if (WIFEXITED(state) && WEXITSTATUS(state) == 0 && deserialize(bytes, status))
     return status;
@@ -178,8 +225,10 @@ rt::Status runInChild(const ChildLimits &limits,
       ((WIFEXITED(state) &&
         WEXITSTATUS(state) == static_cast<int>(rt::ExitCode::Limit)) ||
        (WIFSIGNALED(state) && WTERMSIG(state) == SIGABRT)))
-    return rt::limitError("limit", "--max-memory",
-                          "compiling needs more memory than allowed");
+    return rt::limitError("C02", "--max-memory",
+                          "needs more than " +
+                              std::to_string(limits.memoryBytes) +
+                              " bytes beyond the idle process" + where);
   if (WIFSIGNALED(state))
     return internalError(
         "the compiler died by signal " + std::to_string(WTERMSIG(state)) +

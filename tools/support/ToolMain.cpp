@@ -107,8 +107,15 @@ static rt::Status unexpectedArgument(const CLI::App &app,
   return rt::usageError(message);
 }
 
+/// Arguments that no option took. The parser leaves the mark "--" among them.
+static std::vector<std::string> unexpectedArguments(const CLI::App &app) {
+  std::vector<std::string> rest = app.remaining();
+  rest.erase(std::remove(rest.begin(), rest.end(), "--"), rest.end());
+  return rest;
+}
+
 static rt::Status parseError(const CLI::App &app, const CLI::Error &error) {
-  for (const std::string &argument : app.remaining())
+  for (const std::string &argument : unexpectedArguments(app))
     if (argument.size() > 1 && argument[0] == '-')
       return unexpectedArgument(app, argument);
   std::string message = rt::escapeForMessage(error.what(), 400);
@@ -195,7 +202,7 @@ static int parseAndRun(int argc, char **argv,
   } catch (const CLI::ParseError &error) {
     return finish(console, parseError(app, error));
   }
-  if (std::vector<std::string> rest = app.remaining(); !rest.empty())
+  if (std::vector<std::string> rest = unexpectedArguments(app); !rest.empty())
     return finish(console, unexpectedArgument(app, rest.front()));
 
   progress = progressNames.at(progressName);

@@ -107,6 +107,15 @@ TEST(ToolMain, MissingFileIsUsage) {
       << outcome.err;
 }
 
+TEST(ToolMain, MarkEndsOptions) {
+  // C07: a name with a leading dash stands after the mark.
+  EXPECT_EQ(runExample({"--top-p", "0.5", "--", "-"}).exitCode, 0);
+  Outcome outcome = runExample({"--", "-no-such-file"});
+  EXPECT_EQ(outcome.exitCode, 2);
+  EXPECT_TRUE(contains(outcome.err, "cannot read '-no-such-file'"))
+      << outcome.err;
+}
+
 TEST(ToolMain, NameWithControlBytesIsEscaped) {
   Outcome outcome = runExample({"-", "--a\x1b[2J\n"});
   EXPECT_EQ(outcome.exitCode, 2);
