@@ -107,6 +107,4 @@ rt::Status ArtifactWriter::finish(const MetadataFunction &makeMetadata) {
   return rt::Status();
 }
 
-rt::Status ArtifactWriter::commit() {
-  return file.commit();
-}
+rt::Status ArtifactWriter::commit() { return file.commit(); }

@@ -1,10 +1,10 @@
 //===- chorus-import.cpp - Model files to MLIR text -----------------------===//
 
-#include "support/ChildProcess.h"
 #include "chorus/Dialect/Transformer/TransformerOps.h"
 #include "chorus/Import/Import.h"
 #include "chorus_rt/AtomicFile.h"
 #include "chorus_rt/FileMapping.h"
+#include "support/ChildProcess.h"
 #include "support/ToolMain.h"
 
 #include "llvm/Config/llvm-config.h"

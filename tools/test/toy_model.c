@@ -1,4 +1,5 @@
-/*===- toy_model.c - A language model of hashes --------------------*- C -*-===*\
+/*===- toy_model.c - A language model of hashes --------------------*- C
+-*-===*\
 |*
 |* Code segment of the artifact with which the tools are tested. A row writes a
 |* hash of its token and position to its page; its logits are hashes over what

@@ -1,4 +1,5 @@
-/*===- entries.c - Code segments for tests -------------------------*- C -*-===*\
+/*===- entries.c - Code segments for tests -------------------------*- C
+-*-===*\
 |*
 |* Compiled at build time into tiny shared objects. A macro makes one of the
 |* variants that the loader must refuse.
