@@ -82,6 +82,12 @@ LogicalResult prepareKernels(ModuleOp module, const CompileOptions &options) {
   return manager.run(module);
 }
 
+/// The variants of code to make. Loops of the reference gain nothing by a
+/// higher level: the lowest one serves all CPUs.
+ArrayRef<CPUTarget> targetsOf(const CompileOptions &options) {
+  return options.reference ? getCPUTargets().take_front() : getCPUTargets();
+}
+
 artifact::DType dtypeOf(Type type) {
   if (type.isF32())
     return artifact::DType::F32;
@@ -233,7 +239,7 @@ rt::StatusOr<std::string> stopAfter(ImportedModel &model,
   if (failed(prepareKernels(module, options)) || failed(plan.build(module)))
     return diagnostics.status();
   OwningOpRef<ModuleOp> all = ModuleOp::create(module.getLoc());
-  for (const CPUTarget &target : getCPUTargets()) {
+  for (const CPUTarget &target : targetsOf(options)) {
     FailureOr<KernelModule> kernels = lowerToKernels(module, plan, target);
     if (failed(kernels))
       return diagnostics.status();
@@ -259,7 +265,7 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
 
   CodeSegments code;
   code.weightBytes = plan.sizeBytes();
-  for (const CPUTarget &target : getCPUTargets()) {
+  for (const CPUTarget &target : targetsOf(options)) {
     options.progress("making code for " + target.name.str());
     FailureOr<KernelModule> kernels = lowerToKernels(module, plan, target);
     if (failed(kernels) || failed(lowerKernelsToLLVM(*kernels->module)))

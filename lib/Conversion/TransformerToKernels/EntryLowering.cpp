@@ -359,10 +359,28 @@ Value EntryLowering::memref(Value tensor, RowBuffer memory) {
       .getResult(0);
 }
 
+/// Each op is a function of its own, for hundreds of loop nests in one take
+/// minutes to compile.
 LogicalResult EntryLowering::emitSerial(Operation *op) {
   auto linalgOp = dyn_cast<linalg::LinalgOp>(op);
   if (!linalgOp)
     return op->emitError("no kernel handles this op");
+  std::string symbol = (plan.info.name + "." + Twine(dispatchNumber++) + "." +
+                        op->getName().stripDialect())
+                           .str();
+  Value hostFrame = frame;
+  LLVM::LLVMFuncOp function = k.begin(symbol, {k.ptr});
+  function.setNoInline(true);
+  frame = function.getArgument(0);
+  LogicalResult result = emitOnBuffers(linalgOp);
+  k.end();
+  frame = hostFrame;
+  k.call(function, frame);
+  return result;
+}
+
+LogicalResult EntryLowering::emitOnBuffers(linalg::LinalgOp linalgOp) {
+  Operation *op = linalgOp;
   auto scalar = [&](Value value) -> Value {
     Operation *definition = value.getDefiningOp();
     if (!definition || !definition->hasTrait<OpTrait::ConstantLike>())

@@ -17,6 +17,8 @@
 #include "chorus/Conversion/TransformerToKernels/WeightPlan.h"
 #include "chorus/Dialect/Transformer/TransformerOps.h"
 
+#include "mlir/Dialect/Linalg/IR/LinalgInterfaces.h"
+
 namespace chorus {
 
 /// A row tensor as a kernel sees it.
@@ -63,6 +65,7 @@ private:
   mlir::LogicalResult emitDispatches(llvm::ArrayRef<Dispatch> list);
   mlir::LogicalResult emitLoop(const Dispatch &dispatch);
   mlir::LogicalResult emitSerial(mlir::Operation *op);
+  mlir::LogicalResult emitOnBuffers(mlir::linalg::LinalgOp op);
   Value sizeOf(EntryDim dim);
   Value memref(Value tensor);
   Value memref(Value tensor, RowBuffer memory);
