@@ -123,7 +123,8 @@ flatbuffers::Offset<artifact::Tensor> writeTensor(Builder &b,
     dims.emplace_back(dim.isFixed() ? dim.fixed : -1,
                       dim.isFixed() ? 0 : dim.symbol);
   return artifact::CreateTensorDirect(b, tensor.name.c_str(),
-                                      dtypeOf(tensor.elementType), &dims);
+                                      dtypeOf(tensor.elementType),
+                                      dims.empty() ? nullptr : &dims);
 }
 
 flatbuffers::Offset<artifact::Entry> writeEntry(Builder &b,

@@ -93,14 +93,15 @@ class Entries:
 
 
 def require_close(case, got, expected, close, what):
-    """`close` times the largest magnitude of each row; 0 asks for equal values."""
+    """`close` times the largest magnitude of each row; 0 asks for equal values.
+    What underflows in f32 is as good as 0."""
     case.equal(got.shape, expected.shape, f"shape of {what}")
     case.require(numpy.isfinite(expected).all(), f"{what}: expected values that are not finite")
     if got.size == 0:
         return
     width = got.shape[-1] if got.ndim else 1
     got, expected = got.reshape(-1, width).astype(numpy.float64), expected.reshape(-1, width)
-    bar = close * numpy.abs(expected).max(axis=1, keepdims=True)
+    bar = close * numpy.abs(expected).max(axis=1, keepdims=True) + (1e-36 if close else 0)
     worst = numpy.abs(got - expected).max()
     case.require((numpy.abs(got - expected) <= bar).all(), f"{what}: differs by {worst:.2e}")
 
@@ -176,7 +177,7 @@ def products(suite, cpus, weights, generator):
 
 
 def exact_products(suite, cpus, generator):
-    """Integers times powers of two: every order of every sum is exact."""
+    """Integers times powers of two, sums below 2^24 units: every order is exact."""
     with suite.case("linear, integers are exact") as case:
         weights = Weights(suite.work / "exact.gguf")
         lines, types = [], []
@@ -184,7 +185,7 @@ def exact_products(suite, cpus, generator):
             q = generator.integers(low, high, (33, 96 // 32, 32)).astype(numpy.float32)
             # The ends of the range make the format's scale a power of two.
             q[..., 0], q[..., 1] = {"Q8_0": (127, -127), "Q4_0": (-8, 7), "Q4_1": (0, 15)}[kind]
-            scale = 2.0 ** generator.integers(-3, 4, (33, 3, 1))
+            scale = 2.0 ** generator.integers(-1, 2, (33, 3, 1))
             weights.add(kind, kind, (q * scale).reshape(33, 96))
             case.equal(weights.values[kind].tolist(), (q * scale).reshape(33, 96).tolist(),
                        f"dequantised {kind}")
@@ -200,7 +201,7 @@ def exact_products(suite, cpus, generator):
         for rows in ROWS:
             x = generator.integers(-126, 127, (rows, 3, 32)).astype(numpy.float32)
             x[..., 5] = numpy.where(generator.random((rows, 3)) < 0.5, 127, -127)
-            x = (x * 2.0 ** generator.integers(-2, 3, (rows, 3, 1))).reshape(rows, 96).astype(numpy.float32)
+            x = (x * 2.0 ** generator.integers(0, 2, (rows, 3, 1))).reshape(rows, 96).astype(numpy.float32)
             results = entries.compare(case, "exact", x, close=0)
             for kind, got in zip(BLOCKS, results):
                 expected = x.astype(numpy.float64) @ weights.values[kind].astype(numpy.float64).T
@@ -507,9 +508,9 @@ def language_models(suite):
     source = suite.work / "tiny.gguf"
     llama_gguf.write(source, config)
     ids = numpy.random.default_rng(5).integers(3, config.vocab, 40).tolist()
-    for options, bar in ((["--activations=f32", "--kv-cache=f32"], 1e-4), (["--activations=f32"], 1e-4),
+    for options, bar in ((["--activations=f32", "--kv-cache=f32"], 1e-4), (["--activations=f32"], 5e-3),
                          (["--kv-cache=f32"], 5e-2), ([], 5e-2)):
-        # A rounding of activations may flip where two sums differ in their last bit.
+        # A rounding, to f16 or int8, may flip where two sums differ in their last bit.
         with suite.case(f"tiny model, {' '.join(options) or 'default options'}") as case:
             fast = Model(suite, source, "tiny", options)
             slow = Model(suite, source, "tiny-reference", ["--reference", *options])
@@ -520,7 +521,7 @@ def language_models(suite):
             case.require(worst <= bar, f"log-probabilities differ by {worst:.2e}, at most {bar:g}")
             request = ["--prompt-ids", ",".join(map(str, ids[:7])), "--max-tokens", 6, "--temperature", 0,
                        "--ignore-eos"]
-            if bar < 1e-3:
+            if bar < 1e-2:
                 case.equal(slow.records(*request)[0]["token_ids"], fast.records(*request)[0]["token_ids"],
                            "greedy tokens")
 

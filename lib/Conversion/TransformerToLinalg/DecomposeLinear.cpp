@@ -279,7 +279,8 @@ struct DecomposeLinear : OpConversionPattern<LinearOp> {
         });
   }
 
-  /// The parts side by side.
+  /// The parts side by side: column n of the result is one of the first part
+  /// that has so many.
   static Value join(LinalgBuilder &l, ArrayRef<Value> parts) {
     if (parts.size() == 1)
       return parts[0];
@@ -289,16 +290,24 @@ struct DecomposeLinear : OpConversionPattern<LinearOp> {
       columns += l.width(part);
     Sizes sizes = l.sizes(parts[0]);
     sizes.back() = l.size(columns);
-    Value joined = l.empty(sizes, l.f32);
-    int64_t first = 0;
-    for (Value part : parts) {
-      AffineExprs to = l.dims(rank);
-      to.back() = to.back() + first;
-      joined = l.generic(rank, 0, {{part, l.dims(rank)}}, joined, to,
-                         [&](ValueRange elements) { return elements[0]; });
-      first += l.width(part);
-    }
-    return joined;
+    return l.generic(
+        rank, 0, {}, l.empty(sizes, l.f32), l.dims(rank), [&](ValueRange) {
+          SmallVector<Value> place;
+          for (unsigned i = 0; i < rank; ++i)
+            place.push_back(l.loopIndex(i));
+          Value column = place.back(), result;
+          int64_t first = columns;
+          for (Value part : llvm::reverse(parts)) {
+            first -= l.width(part);
+            // A column of another part reads an end of this one.
+            Value inPart = l.maximum(l.sub(column, l.index(first)), l.index(0));
+            place.back() = l.minimum(inPart, l.index(l.width(part) - 1));
+            Value value = l.read(part, place);
+            Value isHere = l.less(column, l.index(first + l.width(part)));
+            result = result ? l.select(isHere, value, result) : value;
+          }
+          return result;
+        });
   }
 
   LogicalResult

@@ -151,7 +151,9 @@ Value LinalgBuilder::maximum(Value a, Value b) {
   return arith::MaxSIOp::create(builder, loc, a, b);
 }
 Value LinalgBuilder::minimum(Value a, Value b) {
-  return arith::MinimumFOp::create(builder, loc, a, b);
+  if (isFloat(a))
+    return arith::MinimumFOp::create(builder, loc, a, b);
+  return arith::MinSIOp::create(builder, loc, a, b);
 }
 Value LinalgBuilder::less(Value a, Value b) {
   if (isFloat(a))

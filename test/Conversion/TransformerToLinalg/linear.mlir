@@ -84,13 +84,13 @@ func.func @rounded_activations_with_minimum(%x: tensor<?x64xf32>) -> tensor<?x96
 // -----
 
 // Side by side; the residual comes last.
-//      CHECK: #[[SECOND:.*]] = affine_map<(d0, d1) -> (d0, d1 + 96)>
 // CHECK-LABEL: func @joined_weights_and_residual(
 //  CHECK-SAME:   %[[R:arg3]]: tensor<?x112xf32>
 //       CHECK:   %[[A:.*]] = linalg.generic {{.*}} outs(%{{.*}} : tensor<?x96xf32>)
 //       CHECK:   %[[B:.*]] = linalg.generic {{.*}} outs(%{{.*}} : tensor<?x16xf32>)
-//       CHECK:   linalg.generic {{.*}} ins(%[[A]]
-//       CHECK:   %[[JOINED:.*]] = linalg.generic {{.*}}#[[SECOND]]{{.*}} ins(%[[B]]
+//       CHECK:   %[[JOINED:.*]] = linalg.generic {{.*}} outs(%{{.*}} : tensor<?x112xf32>)
+//   CHECK-DAG:     tensor.extract %[[A]]
+//   CHECK-DAG:     tensor.extract %[[B]]
 //       CHECK:   linalg.generic {{.*}} ins(%[[JOINED]], %[[R]]
 //       CHECK:     arith.addf
 func.func @joined_weights_and_residual(%x: tensor<?x64xf32>, %a: tensor<96x64xf32>, %b: tensor<16x64xf32>, %r: tensor<?x112xf32>) -> tensor<?x112xf32> {
