@@ -10,7 +10,7 @@
 // CHECK:         %[[X3:.*]] = scf.for %[[L:.*]] = {{.*}} iter_args(%[[X:.*]] = %[[X0]])
 // Weights in f16 keep f32 rows, so Q and K are one product and V, in blocks, another.
 // CHECK:           %[[QK:.*]] = transformer.linear %[[X]], %{{.*}}, %{{.*}} : (tensor<?x64xf32>, tensor<64x64xf16>, tensor<64x64xf16>) -> tensor<?x128xf32>
-// CHECK:           transformer.linear %{{.*}} : (tensor<?x64x!transformer.act_q8>, tensor<64x64x!transformer.q4_0>) -> tensor<?x64xf32>
+// CHECK:           transformer.linear %{{.*}} : (tensor<?x64x!transformer.act_q8<2>>, tensor<64x64x!transformer.q4_0>) -> tensor<?x64xf32>
 // CHECK:           transformer.attention causal {{.*}}[%[[L]]]
 // CHECK:           %[[S:.*]] = transformer.linear %{{.*}} plus %[[X]]
 // CHECK:           %[[H:.*]] = transformer.rms_norm %[[S]]

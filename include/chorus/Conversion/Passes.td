@@ -23,6 +23,10 @@ def ConvertTransformerToLinalgPass : Pass<"convert-transformer-to-linalg", "::ml
     ```
     becomes
     ```mlir
+    %c0 = arith.constant 0.0 : f32
+    %first = arith.constant 0 : index
+    %rows = tensor.dim %x, %first : tensor<?x64xf32>
+    %empty = tensor.empty(%rows) : tensor<?x96xf32>
     %zero = linalg.fill ins(%c0 : f32) outs(%empty : tensor<?x96xf32>) -> tensor<?x96xf32>
     %y = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2) -> (d0, d2)>,
                                           affine_map<(d0, d1, d2) -> (d1, d2)>,
