@@ -23,20 +23,23 @@ def ConvertTransformerToLinalgPass : Pass<"convert-transformer-to-linalg", "::ml
     ```
     becomes
     ```mlir
-    %c0 = arith.constant 0.0 : f32
-    %first = arith.constant 0 : index
-    %rows = tensor.dim %x, %first : tensor<?x64xf32>
-    %empty = tensor.empty(%rows) : tensor<?x96xf32>
-    %zero = linalg.fill ins(%c0 : f32) outs(%empty : tensor<?x96xf32>) -> tensor<?x96xf32>
-    %y = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2) -> (d0, d2)>,
-                                          affine_map<(d0, d1, d2) -> (d1, d2)>,
-                                          affine_map<(d0, d1, d2) -> (d0, d1)>],
-                         iterator_types = ["parallel", "parallel", "reduction"]}
-        ins(%x, %w : tensor<?x64xf32>, tensor<96x64xf32>) outs(%zero : tensor<?x96xf32>) {
-    ^bb0(%a: f32, %b: f32, %sum: f32):
-      %next = math.fma %b, %a, %sum : f32
-      linalg.yield %next : f32
-    } -> tensor<?x96xf32>
+    func.func @y(%x: tensor<?x64xf32>, %w: tensor<96x64xf32>) -> tensor<?x96xf32> {
+      %c0 = arith.constant 0.0 : f32
+      %first = arith.constant 0 : index
+      %rows = tensor.dim %x, %first : tensor<?x64xf32>
+      %empty = tensor.empty(%rows) : tensor<?x96xf32>
+      %zero = linalg.fill ins(%c0 : f32) outs(%empty : tensor<?x96xf32>) -> tensor<?x96xf32>
+      %y = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2) -> (d0, d2)>,
+                                            affine_map<(d0, d1, d2) -> (d1, d2)>,
+                                            affine_map<(d0, d1, d2) -> (d0, d1)>],
+                           iterator_types = ["parallel", "parallel", "reduction"]}
+          ins(%x, %w : tensor<?x64xf32>, tensor<96x64xf32>) outs(%zero : tensor<?x96xf32>) {
+      ^bb0(%a: f32, %b: f32, %sum: f32):
+        %next = math.fma %b, %a, %sum : f32
+        linalg.yield %next : f32
+      } -> tensor<?x96xf32>
+      return %y : tensor<?x96xf32>
+    }
     ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
