@@ -106,8 +106,11 @@ def require_close(case, got, expected, close, what):
     case.require((numpy.abs(got - expected) <= bar).all(), f"{what}: differs by {worst:.2e}")
 
 
-def quantize_rows(x):
-    """The numeric contract's activations as f32: scale * q."""
+def quantize_rows(x, terms=1):
+    """The numeric contract's activations: the sum of scale * q of each term."""
+    if terms == 2:
+        first = quantize_rows(x)
+        return first + quantize_rows((x - first).astype(numpy.float32))
     blocks = x.reshape(*x.shape[:-1], -1, 32)
     largest = numpy.abs(blocks).max(axis=-1, keepdims=True)
     scale = (largest / numpy.float32(127)).astype(numpy.float32)
@@ -206,6 +209,34 @@ def exact_products(suite, cpus, generator):
             for kind, got in zip(BLOCKS, results):
                 expected = x.astype(numpy.float64) @ weights.values[kind].astype(numpy.float64).T
                 require_close(case, got, expected, 0, f"reference of {kind}, {rows} rows")
+
+
+def two_terms(suite, cpus, weights, generator):
+    """Rounding in two terms, as products that make queries, keys and values
+    have it: those of this attention, and one that is written out."""
+    with suite.case("linear, two terms") as case:
+        text = ""
+        for kind in BLOCKS:
+            w, q = f"tensor<33x96x{mlir_type(kind)}>", "tensor<?x96x!transformer.act_q8<2>>"
+            v = f"tensor<96x96x{mlir_type(kind)}>"
+            text += (f"func.func @{kind}(%x: tensor<?x96xf32>, %z: tensor<?x?x96xf32>) -> (tensor<?x33xf32>, tensor<?x?x96xf32>) {{\n"
+                     f"  %w = transformer.parameter \"w.gguf\" [\"{kind}.33.96\"] : {w}\n"
+                     f"  %v = transformer.parameter \"w.gguf\" [\"{kind}.96.96\"] : {v}\n"
+                     f"  %q = transformer.quantize_activations %x : tensor<?x96xf32> -> {q}\n"
+                     f"  %y = transformer.linear %q, %w : ({q}, {w}) -> tensor<?x33xf32>\n"
+                     f"  %p = transformer.linear %z, %v : (tensor<?x?x96xf32>, {v}) -> tensor<?x?x96xf32>\n"
+                     "  %o = transformer.attention causal %p, %p, %p heads = 4 kv_heads = 4 scale = 1.0e-02 : "
+                     "tensor<?x?x96xf32>, tensor<?x?x96xf32>\n"
+                     "  return %y, %o : tensor<?x33xf32>, tensor<?x?x96xf32>\n}\n")
+        entries = Entries(suite, cpus, "two-terms", text)
+        for kind in BLOCKS:
+            w, v = (weights.values[f"{kind}.{n}.96"].astype(numpy.float64) for n in (33, 96))
+            for rows in ROWS:
+                x, z = random_rows(generator, rows, 96), random_rows(generator, 2, rows, 96)
+                y, o = entries.compare(case, kind, x, z)
+                require_close(case, y, quantize_rows(x, 2) @ w.T, CLOSE, f"reference of {kind}, {rows} rows")
+                p = (quantize_rows(z, 2) @ v.T).astype(numpy.float32)
+                require_close(case, o, attend(p, p, p, 4, 4, numpy.float32(0.01), True), 1e-4, f"attention over {kind}")
 
 
 def embeddings(suite, cpus, weights, generator):
@@ -556,6 +587,7 @@ def main():
 
     products(suite, cpus, weights, generator)
     exact_products(suite, cpus, generator)
+    two_terms(suite, cpus, weights, generator)
     embeddings(suite, cpus, weights, generator)
     unusual_products(suite, cpus, weights, generator)
     norms(suite, cpus, generator)

@@ -49,3 +49,33 @@ func.func @step_form(%x: tensor<?x576xf32>, %kv: tensor<?x192xf32>, %positions: 
   %l = transformer.log_sum_exp %s : tensor<?x576xf32> -> tensor<?xf32>
   return %l : tensor<?xf32>
 }
+
+// What the two blocks above leave out.
+// CHECK-LABEL: func @other_forms
+//  CHECK-SAME:   !transformer.state<paged_kv, f32, layers = 1, kv_heads = 2, head_dim = 16>
+func.func @other_forms(%x: tensor<4x64xf32>, %tokens: tensor<i32>,
+                       %cache: !transformer.state<paged_kv, f32, layers = 1, kv_heads = 2, head_dim = 16>) -> (tensor<f32>, tensor<64xf32>) {
+  // CHECK: transformer.rotary_table theta = 1.000000e+04 factors %{{.*}} : tensor<8xf32> : tensor<128x8x2xf32>
+  %f = transformer.parameter "m.safetensors" ["rope_freqs.weight"] : tensor<8xf32>
+  %table = transformer.rotary_table theta = 1.0e+04 factors %f : tensor<8xf32> : tensor<128x8x2xf32>
+  // CHECK: tensor<32x64x!transformer.q4_0>
+  %a = transformer.parameter "m.gguf" ["a"] : tensor<32x64x!transformer.q4_0>
+  %b = transformer.parameter "m.gguf" ["b"] : tensor<32x64x!transformer.q4_0>
+  // CHECK: -> tensor<4x64x!transformer.act_q8<2>>
+  %q = transformer.quantize_activations %x : tensor<4x64xf32> -> tensor<4x64x!transformer.act_q8<2>>
+  // CHECK: transformer.linear %{{.*}}, %{{.*}}, %{{.*}} plus %{{.*}} : (tensor<4x64x!transformer.act_q8<2>>,
+  %y = transformer.linear %q, %a, %b plus %x : (tensor<4x64x!transformer.act_q8<2>>, tensor<32x64x!transformer.q4_0>, tensor<32x64x!transformer.q4_0>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  // CHECK: transformer.rotary halves %{{.*}}, %{{.*}} head_dim = 16 : tensor<4x64xf32>
+  %r = transformer.rotary halves %y, %table head_dim = 16 : tensor<4x64xf32>, tensor<128x8x2xf32>
+  // CHECK: transformer.round_to_cache %{{.*}} to f32
+  %k = transformer.round_to_cache %r to f32 : tensor<4x64xf32>
+  // CHECK: transformer.attention full
+  %z = tensor.expand_shape %k [[0, 1], [2]] output_shape [1, 4, 64] : tensor<4x64xf32> into tensor<1x4x64xf32>
+  %o = transformer.attention full %z, %z, %z heads = 4 kv_heads = 4 scale = 2.5e-01 : tensor<1x4x64xf32>, tensor<1x4x64xf32>
+  // CHECK: transformer.embedding %{{.*}}, %{{.*}} : tensor<i32>, tensor<32x64xbf16> -> tensor<64xf32>
+  %t = transformer.parameter "m.safetensors" ["t"] : tensor<32x64xbf16>
+  %e = transformer.embedding %tokens, %t : tensor<i32>, tensor<32x64xbf16> -> tensor<64xf32>
+  // CHECK: transformer.log_sum_exp %{{.*}} : tensor<64xf32> -> tensor<f32>
+  %l = transformer.log_sum_exp %e : tensor<64xf32> -> tensor<f32>
+  return %l, %e : tensor<f32>, tensor<64xf32>
+}
