@@ -12,7 +12,7 @@ def ConvertTransformerToLinalgPass : Pass<"convert-transformer-to-linalg", "::ml
     `chorus-compile --reference` runs it. What stays of the dialect are
     parameters and rotary tables. A parameter in a block format is read as the
     bytes of its file, `tensor<N x K/32 x blockBytes x i8>`; a tensor of
-    `act_q8` becomes three: values, scales, scaled sums.
+    `act_q8` becomes three for each term: values, scales, scaled sums.
 
     Elementwise ops and splat constants on tensors become linalg too. An
     attention that reads a cache is an error: only the stateless form has a
