@@ -219,14 +219,15 @@ rt::Status runInChild(const ChildLimits &limits,
                           "not done after " + seconds.str() + " s" + where);
   }
   rt::Status status;
-  bool answered = WIFEXITED(state) && WEXITSTATUS(state) == 0 &&
-                  deserialize(bytes, status);
+  bool answered =
+      WIFEXITED(state) && WEXITSTATUS(state) == 0 && deserialize(bytes, status);
   bool outOfMemory =
-      answered ? status.exitCode() == rt::ExitCode::Limit &&
-                     status.code() == "memory"
-               : (WIFEXITED(state) &&
-                  WEXITSTATUS(state) == static_cast<int>(rt::ExitCode::Limit)) ||
-                     (WIFSIGNALED(state) && WTERMSIG(state) == SIGABRT);
+      answered
+          ? status.exitCode() == rt::ExitCode::Limit &&
+                status.code() == "memory"
+          : (WIFEXITED(state) &&
+             WEXITSTATUS(state) == static_cast<int>(rt::ExitCode::Limit)) ||
+                (WIFSIGNALED(state) && WTERMSIG(state) == SIGABRT);
   if (answered && !(limits.memoryBytes && outOfMemory))
     return status;
   if (limits.memoryBytes && outOfMemory)
