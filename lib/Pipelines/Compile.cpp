@@ -37,19 +37,27 @@ public:
               !message.empty())
             return success();
           message = diagnostic.str();
-          llvm::raw_string_ostream(place) << diagnostic.getLocation();
+          place = describe(diagnostic.getLocation());
           return success();
         }) {}
 
   rt::Status status() const {
     if (message.empty())
       return rt::unsupported("", "the compiler stopped without a message");
-    std::string where = isKnown() ? rt::escapeForMessage(place, 128) : "";
-    return rt::unsupported(where, rt::escapeForMessage(message, 300));
+    return rt::unsupported(rt::escapeForMessage(place, 128),
+                           rt::escapeForMessage(message, 300));
   }
 
 private:
-  bool isKnown() const { return place.find("unknown") == std::string::npos; }
+  /// The file's line, or the tensor for which an importer made the op.
+  static std::string describe(Location location) {
+    if (auto at = location->findInstanceOf<FileLineColLoc>())
+      return at.getFilename().str() + ":" + std::to_string(at.getLine()) + ":" +
+             std::to_string(at.getColumn());
+    if (auto name = location->findInstanceOf<NameLoc>())
+      return name.getName().str();
+    return {};
+  }
 
   std::string message, place;
   ScopedDiagnosticHandler handler;

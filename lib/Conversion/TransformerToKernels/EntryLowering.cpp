@@ -364,7 +364,7 @@ Value EntryLowering::memref(Value tensor, RowBuffer memory) {
 LogicalResult EntryLowering::emitSerial(Operation *op) {
   auto linalgOp = dyn_cast<linalg::LinalgOp>(op);
   if (!linalgOp)
-    return op->emitError("no kernel handles this op");
+    return op->emitOpError("is neither a linalg op nor has a kernel");
   std::string symbol = (plan.info.name + "." + Twine(dispatchNumber++) + "." +
                         op->getName().stripDialect())
                            .str();

@@ -240,7 +240,7 @@ LogicalResult EntryPlan::inferDims(Operation *op) {
     }
     return success();
   }
-  return op->emitError("no kernel handles this op");
+  return op->emitOpError("is neither a linalg op nor has a kernel");
 }
 
 //===----------------------------------------------------------------------===//
@@ -286,7 +286,7 @@ LogicalResult EntryPlan::collect(Block &block, std::vector<Dispatch> &into) {
     bool isLeaf = isa<ParameterOp, RotaryTableOp>(op);
     if (!isLeaf && isa_and_nonnull<TransformerDialect>(op.getDialect()) &&
         !hasKernel(&op))
-      return op.emitError("no kernel handles this form of the op");
+      return op.emitOpError("has no kernel in this form");
     if (failed(inferDims(&op)))
       return failure();
     if (isLeaf || isa<tensor::EmptyOp>(op))

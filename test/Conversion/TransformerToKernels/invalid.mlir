@@ -1,7 +1,7 @@
 // RUN: chorus-opt %s -convert-transformer-to-kernels -split-input-file -verify-diagnostics
 
 func.func @no_kernel(%x: tensor<?x?x64xf32>) -> tensor<?x?x64xf32> {
-  // expected-error@+1 {{no kernel handles this form of the op}}
+  // expected-error@+1 {{has no kernel in this form}}
   %o = transformer.attention causal %x, %x, %x heads = 2 kv_heads = 2 scale = 1.25e-01 : tensor<?x?x64xf32>, tensor<?x?x64xf32>
   return %o : tensor<?x?x64xf32>
 }
@@ -9,7 +9,7 @@ func.func @no_kernel(%x: tensor<?x?x64xf32>) -> tensor<?x?x64xf32> {
 // -----
 
 func.func @not_decomposed(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
-  // expected-error@+1 {{no kernel handles this op}}
+  // expected-error@+1 {{is neither a linalg op nor has a kernel}}
   %o = arith.mulf %x, %x : tensor<?x64xf32>
   return %o : tensor<?x64xf32>
 }

@@ -45,8 +45,9 @@ def Transformer_RotaryOp : Transformer_Op<"rotary", [Pure,
 def Transformer_RoundToCacheOp : Transformer_Op<"round_to_cache", [Pure, AllTypesMatch<["input", "result"]>]> {
   let summary = "round keys or values to the cache's element type";
   let description = [{
-    To nearest, ties to even; finite values beyond the type's range become its
-    largest finite value. The result is held in f32. With `f32` nothing changes.
+    To nearest, ties to even; values beyond the type's range, infinities too,
+    become its largest finite value of that sign. NaN stays NaN. The result is
+    held in f32. With `f32` nothing changes.
 
     Example:
     ```mlir
