@@ -118,6 +118,8 @@ def temporary_folders(suite, tiny):
 
 def signals(suite, seconds):
     """C05: the moments are spread over a whole compile."""
+    # What starts this script may ignore SIGHUP (nohup), and children inherit it.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     expected = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
     for number, code in expected.items():
         with suite.case(f"C05 {number.name} at 8 moments") as case:
