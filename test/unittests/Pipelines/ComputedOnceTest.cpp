@@ -1,0 +1,179 @@
+//===- ComputedOnceTest.cpp - What a compiled step is asked to compute ----===//
+//
+// Counts at the border between runtime and compiled code, and in what the code
+// wrote: rows that reach the step entry, keys of the first layer, pages.
+//
+//===----------------------------------------------------------------------===//
+
+#include "../Import/ScratchFolder.h"
+#include "../Import/TinyLlama.h"
+#include "chorus/Pipelines/Compile.h"
+#include "chorus_rt/EntryPrograms.h"
+#include "chorus_rt/Philox.h"
+#include "chorus_rt/Scheduler.h"
+
+#include "mlir/IR/MLIRContext.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+using namespace chorus;
+using namespace chorus::gguf::test;
+
+namespace {
+
+/// `count` random blocks of 32 weights around 0.
+std::string randomBlocks(gguf::TensorType type, uint64_t count) {
+  std::string bytes;
+  uint32_t at = 0;
+  for (uint64_t block = 0; block < count; ++block) {
+    bool q8 = type == gguf::TensorType::Q8_0;
+    bytes += bytesOf<uint16_t>(q8 ? 0x1800 : 0x2800); // 2^-9, 2^-5
+    if (!q8)
+      bytes += bytesOf<uint16_t>(0xB380); // -7.5 * 2^-5
+    for (int i = 0; i < (q8 ? 32 : 16); ++i)
+      bytes += static_cast<char>(rt::uniform24(5, 0, at++));
+  }
+  return bytes;
+}
+
+/// A model whose keys are not zero, compiled.
+std::shared_ptr<const rt::Program>
+compiledModel(const chorus::test::ScratchFolder &folder) {
+  TinyLlama source;
+  for (auto &[name, tensor] : source.tensors) {
+    uint64_t count = tensor.dims[0];
+    if (tensor.type == gguf::TensorType::F32)
+      for (uint64_t i = 0; i < count; ++i)
+        tensor.data += bytesOf(1.0f);
+    else
+      tensor.data = randomBlocks(tensor.type, count / 32 * tensor.dims[1]);
+  }
+  source.builder().write(folder.path("tiny.gguf"));
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  rt::StatusOr<ImportedModel> model =
+      importModel(folder.path("tiny.gguf"), {}, context);
+  EXPECT_TRUE(model.ok()) << model.status().line("");
+  rt::StatusOr<ArtifactWriter> writer =
+      ArtifactWriter::create(folder.path("tiny.chorus"));
+  EXPECT_TRUE(writer.ok()) << writer.status().line("");
+  rt::Status status = compileModel(*model, {}, *writer);
+  EXPECT_TRUE(status.ok()) << status.line("");
+  status = writer->commit();
+  EXPECT_TRUE(status.ok()) << status.line("");
+  auto artifact = rt::Artifact::open(folder.path("tiny.chorus"));
+  EXPECT_TRUE(artifact.ok()) << artifact.status().line("");
+  auto program = rt::Program::load(*artifact);
+  EXPECT_TRUE(program.ok()) << program.status().line("");
+  return *program;
+}
+
+/// Counts what goes into the step entry and which keys come out of it.
+class CountingProgram : public rt::StepProgram {
+public:
+  explicit CountingProgram(std::shared_ptr<const rt::Program> program)
+      : state(program->model().states[0]), entry(std::move(program)) {}
+
+  int64_t vocabSize() const override { return entry.vocabSize(); }
+  uint64_t pageBytes() const override { return entry.pageBytes(); }
+  uint64_t arenaBytes(int64_t rows, int64_t outputs) const override {
+    return entry.arenaBytes(rows, outputs);
+  }
+  rt::Status run(const rt::StepTables &tables, uint8_t *pool, uint8_t *arena,
+                 const chorus_runtime_api &api, float *logits,
+                 float *logSumExp) const override {
+    auto keysThere = [&](size_t row) {
+      return keyIsThere(pool, tables.rowPages[row], tables.positions[row]);
+    };
+    for (size_t row = 0; row < tables.tokens.size(); ++row) {
+      computedTwice += keysThere(row);
+      for (int32_t page = 0; page <= tables.positions[row] / 32; ++page)
+        pages.insert(tables.rowPages[row][page]);
+    }
+    rt::Status status = entry.run(tables, pool, arena, api, logits, logSumExp);
+    for (size_t row = 0; row < tables.tokens.size(); ++row)
+      keysWritten += keysThere(row);
+    rows += static_cast<int64_t>(tables.tokens.size());
+    outputRows += static_cast<int64_t>(tables.outputRows.size());
+    return status;
+  }
+
+  mutable int64_t rows = 0, outputRows = 0;
+  mutable int64_t keysWritten = 0, computedTwice = 0;
+  mutable std::set<int32_t> pages; ///< That compiled code has seen.
+
+private:
+  /// Whether the first layer's key of a position is not zero. Its first head
+  /// is at the page's start: [head_dim][32] f16.
+  bool keyIsThere(const uint8_t *pool, const int32_t *table,
+                  int32_t position) const {
+    const uint8_t *page =
+        pool + static_cast<uint64_t>(table[position / 32]) * pageBytes();
+    auto keys = reinterpret_cast<const uint16_t *>(page) + position % 32;
+    for (uint32_t channel = 0; channel < state.headDim; ++channel)
+      if (keys[32 * channel])
+        return true;
+    return false;
+  }
+
+  const rt::StateInfo &state;
+  rt::StepEntryProgram entry;
+};
+
+TEST(ComputedOnce, RowsAndPagesOfCandidatesThatShareAPrompt) {
+  chorus::test::ScratchFolder folder;
+  std::shared_ptr<const rt::Program> program = compiledModel(folder);
+  constexpr int64_t G = 40;
+  for (int64_t P : {1, 64, 70})
+    for (int64_t n : {1, 5})
+      for (int64_t chunk : {7, 512})
+        for (int64_t maxBatch : {2, 256}) {
+          SCOPED_TRACE("P " + std::to_string(P) + ", n " + std::to_string(n) +
+                       ", chunk " + std::to_string(chunk) + ", batch " +
+                       std::to_string(maxBatch));
+          CountingProgram step(program);
+          rt::ThreadPool threads(2);
+          auto pool = rt::KVPool::create(step.pageBytes(), 64);
+          ASSERT_TRUE(pool.ok());
+          rt::Sampler sampler(step.vocabSize(), program->samplingMasses());
+          rt::PagedDecoder decoder(step, **pool, threads);
+          rt::SchedulerOptions options;
+          options.maxBatch = maxBatch;
+          options.prefillChunk = chunk;
+          options.contextLength = 128;
+          rt::Scheduler scheduler(decoder, sampler, threads, nullptr, options);
+          rt::Request request;
+          for (int64_t i = 0; i < P; ++i)
+            request.prompt.push_back(static_cast<int32_t>(3 + i * i % 11));
+          request.candidates = n;
+          request.maxTokens = G;
+          request.ignoreEos = true;
+          auto number = scheduler.submit(request);
+          ASSERT_TRUE(number.ok()) << number.status().line("");
+          while (!scheduler.idle()) {
+            rt::Status status = scheduler.step();
+            ASSERT_TRUE(status.ok()) << status.line("");
+          }
+          for (const rt::Candidate &candidate :
+               scheduler.take(*number).candidates)
+            EXPECT_EQ(candidate.tokenIds.size(), static_cast<size_t>(G));
+
+          EXPECT_EQ(step.rows, P + n * (G - 1));
+          EXPECT_EQ(step.keysWritten, step.rows);
+          EXPECT_EQ(step.computedTwice, 0);
+          // Logits of the prompt's last row and of every decode row.
+          EXPECT_EQ(step.outputRows, 1 + n * (G - 1));
+          // Whole pages of the prompt once; the last token of a candidate is
+          // never computed.
+          int64_t shared = P / 32;
+          int64_t pages = shared + n * (rt::pagesFor(P + G - 1) - shared);
+          EXPECT_EQ((*pool)->pagesAllocated(), static_cast<uint64_t>(pages));
+          // Pages of candidates that are done are used again.
+          if (maxBatch >= n)
+            EXPECT_EQ(step.pages.size(), static_cast<size_t>(pages));
+        }
+}
+
+} // namespace
