@@ -170,8 +170,12 @@ flatbuffers::Offset<artifact::Facts> writeFacts(Builder &b,
 struct CodeSegments {
   std::vector<EntryInfo> entries;
   uint64_t weightBytes = 0; ///< That the code addresses.
-  std::vector<std::pair<const CPUTarget *, uint32_t>>
-      codes; ///< Target, segment.
+  struct Variant {
+    const CPUTarget *target;
+    uint32_t segment;
+    std::vector<KernelInfo> kernels;
+  };
+  std::vector<Variant> codes;
 };
 
 flatbuffers::Offset<artifact::Model>
@@ -188,14 +192,19 @@ writeModel(Builder &b, const ModelMetadata &metadata, const CodeSegments &code,
           state.pageBytes()));
   }
   std::vector<flatbuffers::Offset<artifact::Code>> codes;
-  for (auto [target, segment] : code.codes) {
+  for (const auto &[target, segment, kernelInfos] : code.codes) {
     std::vector<flatbuffers::Offset<flatbuffers::String>> features;
     SmallVector<StringRef> names;
     target->cpuFeatures.split(names, ' ');
     for (StringRef name : names)
       features.push_back(b.CreateString(name.str()));
+    std::vector<flatbuffers::Offset<artifact::Kernel>> kernels;
+    for (const KernelInfo &kernel : kernelInfos)
+      kernels.push_back(artifact::CreateKernelDirect(
+          b, kernel.name.c_str(), kernel.int8Operations, kernel.f32Operations,
+          kernel.perPosition, kernel.weightBytes, kernel.rowsSymbol));
     codes.push_back(artifact::CreateCodeDirect(b, target->name.str().c_str(),
-                                               &features, segment));
+                                               &features, segment, &kernels));
   }
   auto facts = writeFacts(b, metadata);
   const SamplingDefaults &s = metadata.sampling;
@@ -285,7 +294,7 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
     rt::StatusOr<uint32_t> segment = writer.addSegment(
         artifact::SegmentKind::Code, bytes->data(), bytes->size());
     CHORUS_RETURN_IF_ERROR(segment.status());
-    code.codes.push_back({&target, *segment});
+    code.codes.push_back({&target, *segment, std::move(kernels->kernels)});
     code.entries = std::move(kernels->entries);
   }
 

@@ -24,6 +24,7 @@ constexpr uint32_t maxRank = 16;
 constexpr uint32_t maxSymbols = 64;
 constexpr uint32_t maxTermSymbols = 4;
 constexpr uint32_t maxFeatures = 256;
+constexpr uint32_t maxKernels = 65536;
 constexpr uint32_t maxStopIds = 65536;
 constexpr uint64_t maxBytes = uint64_t(1)
                               << 48; ///< Of a tensor, an arena term.
@@ -417,6 +418,22 @@ Status Decoder::code(const fb::Code *in, const std::string &path,
   CHORUS_RETURN_IF_ERROR(
       texts(in->features(), path + ".features", maxFeatures, out.features));
   out.segment = in->segment();
+  uint32_t kernels = in->kernels() ? in->kernels()->size() : 0;
+  if (kernels > maxKernels)
+    return error("A08", path + ".kernels",
+                 std::to_string(kernels) + ", allowed are " +
+                     std::to_string(maxKernels));
+  for (uint32_t i = 0; i < kernels; ++i) {
+    const fb::Kernel *kernel = in->kernels()->Get(i);
+    KernelInfo &info = out.kernels.emplace_back();
+    CHORUS_RETURN_IF_ERROR(
+        name(kernel->name(), item(path + ".kernels", i) + ".name", info.name));
+    info.int8Operations = kernel->int8_operations();
+    info.f32Operations = kernel->f32_operations();
+    info.perPosition = kernel->per_position();
+    info.weightBytes = kernel->weight_bytes();
+    info.rowsSymbol = kernel->rows_symbol();
+  }
   return segmentIndex(out.segment, SegmentKind::Code, path + ".segment");
 }
 

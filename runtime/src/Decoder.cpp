@@ -28,6 +28,7 @@ Status PagedDecoder::step(const std::vector<SequenceRows> &batch, float *logits,
   tables.rowPages.clear();
   tables.outputRows.clear();
   copies.clear();
+  uint64_t positionsRead = 0;
   for (const SequenceRows &part : batch) {
     Sequence &sequence = *part.sequence;
     int64_t first = sequence.computed();
@@ -39,6 +40,7 @@ Status PagedDecoder::step(const std::vector<SequenceRows> &batch, float *logits,
       tables.tokens.push_back(
           sequence.tokens()[static_cast<size_t>(first + i)]);
       tables.positions.push_back(static_cast<int32_t>(first + i));
+      positionsRead += static_cast<uint64_t>(first + i + 1);
       tables.rowPages.push_back(sequence.cache()->table());
     }
   }
@@ -62,15 +64,20 @@ Status PagedDecoder::step(const std::vector<SequenceRows> &batch, float *logits,
   }
   for (const SequenceRows &part : batch)
     part.sequence->advance(part.rows);
-  ++steps;
-  rowsComputed += tables.tokens.size();
+  ++counts.steps;
+  counts.rowsComputed += tables.tokens.size();
+  counts.outputRows += tables.outputRows.size();
+  counts.positionsRead += positionsRead;
   return Status();
 } catch (const std::bad_alloc &) {
   return stepOutOfMemory();
 }
 
 DecoderCounters PagedDecoder::counters() const {
-  return {steps, rowsComputed, pool.pagesAllocated(), pool.peakPages()};
+  DecoderCounters result = counts;
+  result.pagesAllocated = pool.pagesAllocated();
+  result.peakPages = pool.peakPages();
+  return result;
 }
 
 //===----------------------------------------------------------------------===//
@@ -106,19 +113,19 @@ Status RecomputingDecoder::step(const std::vector<SequenceRows> &batch,
                   wanted * sizeof(float));
       logits += wanted * vocab;
       logSumExp += wanted;
-      rowsComputed += count;
+      counts.rowsComputed += count;
+      counts.outputRows += wanted;
+      counts.positionsRead += count * (count + 1) / 2;
     }
   }
   for (const SequenceRows &part : batch)
     part.sequence->advance(part.rows);
-  ++steps;
+  ++counts.steps;
   return Status();
 } catch (const std::bad_alloc &) {
   return stepOutOfMemory();
 }
 
-DecoderCounters RecomputingDecoder::counters() const {
-  return {steps, rowsComputed, 0, 0};
-}
+DecoderCounters RecomputingDecoder::counters() const { return counts; }
 
 } // namespace chorus::rt

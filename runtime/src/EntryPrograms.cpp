@@ -46,10 +46,13 @@ Status StepEntryProgram::run(const StepTables &tables, uint8_t *pool,
                           tables.outputRows.data()};
   void *outputs[] = {logits, logSumExp};
   chorus_paged_state state{sizeof state, pool, tables.rowPages.data()};
-  chorus_entry_args args{
-      sizeof args, program->weights(), arena, symbols, inputs, outputs, &state,
-      &api};
-  entry.function(&args);
+  chorus_entry_args args{};
+  args.arena = arena;
+  args.symbols = symbols;
+  args.inputs = inputs;
+  args.outputs = outputs;
+  args.states = &state;
+  program->call(entry, args, api);
   return Status();
 }
 
@@ -103,10 +106,12 @@ Status PlainEntryProgram::run(const std::vector<int32_t> &tokens,
   const int64_t symbols[] = {static_cast<int64_t>(tokens.size())};
   const void *inputs[] = {tokens.data()};
   void *outputs[] = {logits, logSumExp};
-  chorus_entry_args args{
-      sizeof args, program->weights(), arena, symbols, inputs, outputs, nullptr,
-      &api};
-  entry.function(&args);
+  chorus_entry_args args{};
+  args.arena = arena;
+  args.symbols = symbols;
+  args.inputs = inputs;
+  args.outputs = outputs;
+  program->call(entry, args, api);
   return Status();
 }
 

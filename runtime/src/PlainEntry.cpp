@@ -58,7 +58,7 @@ struct Binding {
 class Call {
 public:
   Call(const Program::Entry &entry, const std::string &source)
-      : entry(*entry.info), function(entry.function), source(source) {}
+      : entry(*entry.info), loaded(entry), source(source) {}
 
   Status bind(const std::vector<PlainInput> &inputs);
   Status prepareInputs();
@@ -75,7 +75,7 @@ private:
   Status bindShape(const TensorInfo &tensor, const PlainInput &input);
 
   const EntryInfo &entry;
-  chorus_entry_fn function;
+  const Program::Entry &loaded;
   const std::string &source;
   std::vector<const PlainInput *> ordered; // As in the entry.
   Binding binding;
@@ -218,15 +218,12 @@ Status Call::run(const Program &program, const chorus_runtime_api *api) {
   for (PlainOutput &output : outputs)
     outputData.push_back(output.data.get());
   chorus_entry_args arguments = {};
-  arguments.size = sizeof arguments;
-  arguments.weights = program.weights();
   arguments.arena = arena.get();
   arguments.symbols = binding.values.data();
   arguments.inputs = inputData.data();
   arguments.outputs = outputData.data();
-  arguments.api = api;
   FloatControlScope floatControl;
-  function(&arguments);
+  program.call(loaded, arguments, *api);
   return Status();
 }
 

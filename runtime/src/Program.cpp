@@ -83,6 +83,8 @@ Program::load(std::shared_ptr<const Artifact> artifact, size_t model,
   if (!masses)
     return absentFunction(place, massesName);
   program->masses = reinterpret_cast<chorus_sampling_masses_fn>(masses);
+  program->entered =
+      std::make_unique<uint8_t[]>(program->codeInfo->kernels.size());
   return std::shared_ptr<const Program>(std::move(program));
 } catch (const std::bad_alloc &) {
   return limitError("N10", "", "out of memory while loading the program");
@@ -109,6 +111,20 @@ Status chorus::rt::verifyCode(const Artifact &artifact) try {
 
 const uint8_t *Program::weights() const {
   return file->segmentData(info->weightsSegment);
+}
+
+void Program::call(const Entry &entry, chorus_entry_args args,
+                   const chorus_runtime_api &api) const {
+  chorus_runtime_api own = api;
+  own.entered = entered.get();
+  args.size = sizeof args;
+  args.weights = weights();
+  args.api = &own;
+  entry.function(&args);
+}
+
+bool Program::kernelEntered(size_t number) const {
+  return __atomic_load_n(&entered[number], __ATOMIC_RELAXED) != 0;
 }
 
 const Program::Entry *Program::findEntry(std::string_view name) const {

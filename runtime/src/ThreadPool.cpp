@@ -59,14 +59,21 @@ static uint32_t rangeEnd(uint64_t range) {
   return static_cast<uint32_t>(range >> 32);
 }
 
-static void apiParallelFor(void *self, chorus_parallel_body body,
-                           const void *context, int64_t count) {
-  static_cast<ThreadPool *>(self)->parallelFor(body, context, count);
+void ThreadPool::apiParallelFor(void *self, chorus_parallel_body body,
+                                const void *context, int64_t count,
+                                int64_t kernel) {
+  auto &pool = *static_cast<ThreadPool *>(self);
+  if (!pool.loopObserver)
+    return pool.parallelFor(body, context, count);
+  auto begin = LoopObserver::TimePoint::clock::now();
+  pool.parallelFor(body, context, count);
+  pool.loopObserver->loopEnded(kernel, begin,
+                               LoopObserver::TimePoint::clock::now());
 }
 
 ThreadPool::ThreadPool(int threads)
     : table{sizeof(chorus_runtime_api), this, apiParallelFor,
-            streamPrefetchBytes()} {
+            streamPrefetchBytes(), /*entered=*/nullptr} {
   threads = std::clamp(threads, 1, maxThreads);
   // With more threads than cores a spinning thread only takes the core from
   // one that has work.

@@ -189,8 +189,8 @@ TEST(Artifact, A03_Versions) {
   expectRefused(rehashed(headerSize), "A03", "header_size");
   expectChangeRefused([](auto &a) { a.required_features = {"warp-drive"}; },
                       "A03", "'warp-drive'");
-  expectChangeRefused([](auto &a) { a.abi_version = 2; }, "A03",
-                      "step ABI 2, this version runs 1 to 1");
+  expectChangeRefused([](auto &a) { a.abi_version = 3; }, "A03",
+                      "step ABI 3, this version runs 1 to 2");
   expectChangeRefused([](auto &a) { a.abi_version = 0; }, "A03", "step ABI 0");
   // Another minor version of the same major one is read.
   Bytes minor = fixtureBytes();

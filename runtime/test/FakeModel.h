@@ -98,7 +98,7 @@ public:
             c.histories[r] = history;
           }
         },
-        &context, static_cast<int64_t>(rows));
+        &context, static_cast<int64_t>(rows), /*kernel=*/0);
     for (size_t i = 0; i < tables.outputRows.size(); ++i) {
       size_t row = static_cast<size_t>(tables.outputRows[i]);
       fakeLogits(context.histories[row], vocab,

@@ -2,6 +2,8 @@
 
 #include "Measure.h"
 
+#include "Profile.h"
+
 #include "chorus_rt/Engine.h"
 #include "chorus_rt/Philox.h"
 
@@ -87,8 +89,12 @@ bench::measure(const Configuration &configuration, tool::Console &console) {
                           " (the context)");
   nlohmann::ordered_json samples = nlohmann::ordered_json::array();
   uint64_t rows = 0, peakAnon = 0;
-  // One round more than is counted, to warm up.
-  for (int64_t r = 0; r <= configuration.repeat; ++r) {
+  Profile profile((*program)->code());
+  rt::DecoderCounters profiled;
+  // One round more than is counted, to warm up, and one for the profile.
+  int64_t rounds = configuration.repeat + 1 + configuration.profile;
+  for (int64_t r = 0; r < rounds; ++r) {
+    bool isProfiled = r > configuration.repeat;
     console.progress("n " + std::to_string(n) + ", threads " +
                      std::to_string(configuration.threads) + ": repetition " +
                      std::to_string(r) + " of " +
@@ -101,19 +107,32 @@ bench::measure(const Configuration &configuration, tool::Console &console) {
     request.sampling.temperature = 0.8;
     request.sampling.seed = static_cast<uint64_t>(r);
     request.ignoreEos = true;
-    uint64_t before = (*engine)->counters().rowsComputed;
+    rt::DecoderCounters before = (*engine)->counters();
+    if (isProfiled) {
+      (*engine)->threads().observeLoops(&profile);
+      profile.start();
+    }
     rt::StatusOr<rt::Generation> generation = (*engine)->generate(request);
     CHORUS_RETURN_IF_ERROR(generation.status());
+    if (isProfiled) {
+      profile.stop();
+      (*engine)->threads().observeLoops(nullptr);
+      profiled = (*engine)->counters();
+      profiled.steps -= before.steps;
+      profiled.rowsComputed -= before.rowsComputed;
+      profiled.outputRows -= before.outputRows;
+      profiled.positionsRead -= before.positionsRead;
+    }
     std::set<std::vector<int32_t>> distinct;
     for (const rt::Candidate &candidate : generation->candidates) {
       CHORUS_RETURN_IF_ERROR(candidate.error);
       distinct.insert(candidate.tokenIds);
     }
-    rows = (*engine)->counters().rowsComputed - before;
+    rows = (*engine)->counters().rowsComputed - before.rowsComputed;
     if (rows != static_cast<uint64_t>(P + n * (G - 1)))
       return wrongRows(rows, P + n * (G - 1));
     peakAnon = std::max(peakAnon, statusBytes("RssAnon"));
-    if (r == 0)
+    if (r == 0 || isProfiled)
       continue;
     double prefill = inSeconds(generation->promptTime);
     double first = inSeconds(generation->firstTokens);
@@ -135,5 +154,9 @@ bench::measure(const Configuration &configuration, tool::Console &console) {
   result["peak_rss_bytes"] = statusBytes("VmHWM");
   result["peak_anon_bytes"] = peakAnon;
   result["samples"] = std::move(samples);
+  if (configuration.profile)
+    result["profile"] = profile.summary(profiled);
+  if (!configuration.trace.empty())
+    CHORUS_RETURN_IF_ERROR(profile.writeTrace(configuration.trace));
   return result;
 }

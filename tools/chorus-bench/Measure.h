@@ -21,6 +21,8 @@ struct Configuration {
   int64_t candidates = 1;
   int threads = 1;
   int64_t repeat = 5;
+  bool profile = false;
+  std::string trace; ///< File for the profile's events; empty: none.
 };
 
 /// Work of a model's products, from the artifact's facts.
@@ -36,7 +38,8 @@ ModelWork modelWork(const rt::Program &program);
 /// Runs the repetitions, each with a prompt of its own, and returns the fields
 /// of the result that need no limits:
 /// {"samples":[{"prefill_tok_s","decode_tok_s","total_tok_s","ttft_s",...}],
-///  "rows_computed","peak_rss_bytes","peak_anon_bytes",...}.
+///  "rows_computed","peak_rss_bytes","peak_anon_bytes",...}, and "profile", of
+/// one more repetition, where it is asked for.
 /// An error if other rows were computed than P + n (G - 1).
 rt::StatusOr<nlohmann::ordered_json> measure(const Configuration &configuration,
                                              tool::Console &console);

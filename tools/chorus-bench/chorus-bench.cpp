@@ -3,6 +3,7 @@
 #include "ChildProcess.h"
 #include "Limits.h"
 #include "Measure.h"
+#include "Profile.h"
 
 #include "chorus_rt/Generation.h"
 #include "chorus_rt/ThreadPool.h"
@@ -25,7 +26,8 @@ struct Options {
   int64_t promptTokens = 256, generate = 64, repeat = 5;
   std::vector<int64_t> candidates = {1};
   std::vector<int> threads;
-  bool json = false;
+  bool profile = false, json = false;
+  std::string trace;
 };
 
 } // namespace
@@ -55,6 +57,15 @@ static void addOptions(CLI::App &app, Options &options) {
                  "Repetitions, of which the median counts")
       ->check(CLI::Range(int64_t(1), int64_t(1000)))
       ->group(group);
+  app.add_flag("--profile", options.profile,
+               "Also time each kernel, in one more repetition, beside its own "
+               "limit")
+      ->group("Output");
+  app.add_option("--trace", options.trace,
+                 "With --profile: file for the kernels' times, which Perfetto "
+                 "opens; of the last configuration")
+      ->needs("--profile")
+      ->group("Output");
   app.add_flag("--json", options.json, "One object a line and configuration")
       ->group("Output");
 }
@@ -164,6 +175,10 @@ static rt::StatusOr<Json> runConfiguration(const Configuration &configuration,
          {"prefill_tok_s", "decode_tok_s", "total_tok_s", "ttft_s"})
       result[name][field] = summary(samples, field, quantile);
   result["samples"] = samples;
+  if (auto profile = measured->find("profile"); profile != measured->end()) {
+    result["profile"] = *profile;
+    addShares(result["profile"], limits);
+  }
   for (const char *field : {"prefill_int8", "total_int8"})
     if (const Json &share = result["share"][field];
         share.is_number() && share.get<double>() > 1)
@@ -220,6 +235,8 @@ static void printText(const Json &result) {
               number(limits["f32_GFLOP_s"]).c_str(),
               result["cpu"].get<std::string>().c_str(),
               result["target"].get<std::string>().c_str());
+  if (result.contains("profile"))
+    printProfile(result["profile"]);
   std::fflush(stdout);
 }
 
@@ -250,6 +267,8 @@ static rt::Status runBench(const Options &options, tool::Console &console) {
       configuration.candidates = candidates;
       configuration.threads = count;
       configuration.repeat = options.repeat;
+      configuration.profile = options.profile;
+      configuration.trace = options.trace;
       console.progress("n " + std::to_string(candidates) + ", threads " +
                        std::to_string(count) + ": measuring limits");
       rt::StatusOr<Json> result =

@@ -93,10 +93,15 @@ static Json modelJson(const rt::ModelInfo &model,
                       {"head_dim", state.headDim},
                       {"page_positions", state.pagePositions},
                       {"page_bytes", state.pageBytes}});
-  for (const rt::CodeInfo &code : model.codes)
+  for (const rt::CodeInfo &code : model.codes) {
+    Json kernels = Json::array();
+    for (const rt::KernelInfo &kernel : code.kernels)
+      kernels.push_back(kernel.name);
     codes.push_back({{"target", code.target},
                      {"features", code.features},
-                     {"segment", code.segment}});
+                     {"segment", code.segment},
+                     {"kernels", kernels}});
+  }
   Json sampling = {{"temperature", orNull(model.sampling.temperature)},
                    {"top_p", orNull(model.sampling.topP)},
                    {"top_k", orNull(model.sampling.topK)},

@@ -86,7 +86,7 @@ EXPORT void chorus_step(const chorus_entry_args *args) {
         slot(tokens[r], positions[r]);
   StepContext context = {args, (uint64_t *)args->arena};
   args->api->parallel_for(args->api->self, histories, &context,
-                          args->symbols[0]);
+                          args->symbols[0], 0);
   for (int64_t i = 0; i < args->symbols[1]; ++i)
     logitsOf(context.histories[rows[i]], logits + i * TOY_VOCAB, logSumExp + i);
 }

@@ -295,7 +295,12 @@ void EntryLowering::emitAttention(AttentionOp op) {
   };
   Value hostRows = rowCount(op.getResult());
   Value count = k.mul(unitsOf(hostRows, unitRows(hostRows)), kvHeads);
-  parallelFor("attention", count, [&](Value begin, Value end) {
+  KernelInfo kernel;
+  kernel.name = "attention";
+  kernel.f32Operations = 4 * op.getNumHeads() * op.getHeadDim();
+  kernel.perPosition = true;
+  kernel.rowsSymbol = rowsSymbol(op.getResult());
+  parallelFor(kernel, count, [&](Value begin, Value end) {
     Value rows = rowCount(op.getResult());
     Value perUnit = unitRows(rows);
     Value tables = readSlot(stateSlot() + 1, k.ptr);

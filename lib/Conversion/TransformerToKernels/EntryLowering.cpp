@@ -99,12 +99,21 @@ int64_t EntryLowering::width(Value tensor) {
 // Dispatches
 //===----------------------------------------------------------------------===//
 
-void EntryLowering::parallelFor(StringRef name, Value count,
+unsigned EntryLowering::rowsSymbol(Value tensor) {
+  auto [factor, symbols] = plan.rows(tensor);
+  return symbols.empty() ? 0 : symbols.front();
+}
+
+void EntryLowering::parallelFor(KernelInfo kernel, Value count,
                                 function_ref<void(Value, Value)> body) {
-  std::string symbol =
-      (plan.info.name + "." + Twine(dispatchNumber++) + "." + name).str();
+  kernel.name =
+      (plan.info.name + "." + Twine(dispatchNumber++) + "." + kernel.name)
+          .str();
+  auto number = static_cast<int64_t>(k.kernels.size());
+  k.kernels.push_back(kernel);
+  k.markEntered(readSlot(enteredSlot, k.ptr), number);
   Value hostFrame = frame;
-  LLVM::LLVMFuncOp function = k.begin(symbol, {k.ptr, k.i64, k.i64});
+  LLVM::LLVMFuncOp function = k.begin(kernel.name, {k.ptr, k.i64, k.i64});
   frame = function.getArgument(0);
   body(function.getArgument(1), function.getArgument(2));
   k.end();
@@ -118,16 +127,24 @@ void EntryLowering::parallelFor(StringRef name, Value count,
   Value address = LLVM::AddressOfOp::create(k.builder, k.loc, function);
   auto type = LLVM::LLVMFunctionType::get(
       LLVM::LLVMVoidType::get(k.builder.getContext()),
-      {k.ptr, k.ptr, k.ptr, k.i64});
-  LLVM::CallOp::create(k.builder, k.loc, type,
-                       ValueRange{callee, self, address, frame, count});
+      {k.ptr, k.ptr, k.ptr, k.i64, k.i64});
+  LLVM::CallOp::create(
+      k.builder, k.loc, type,
+      ValueRange{callee, self, address, frame, count, k.constant(number)});
 }
 
 void EntryLowering::emitRows(const Dispatch &dispatch) {
   Operation *first = dispatch.ops.front();
   Value shape =
       isa<LogSumExpOp>(first) ? first->getOperand(0) : first->getResult(0);
-  parallelFor("rows", rowCount(shape), [&](Value begin, Value end) {
+  KernelInfo kernel;
+  kernel.rowsSymbol = rowsSymbol(shape);
+  for (Operation *op : dispatch.ops)
+    kernel.name +=
+        (kernel.name.empty() ? "" : ".") +
+        // Of an attention the rows append to the cache.
+        (isa<AttentionOp>(op) ? "append" : op->getName().stripDialect().str());
+  parallelFor(kernel, rowCount(shape), [&](Value begin, Value end) {
     k.loop(begin, end, 1, [&](Value row) {
       for (Operation *op : dispatch.ops)
         emitRow(op, row);
@@ -154,7 +171,10 @@ void EntryLowering::emitCopy(const Dispatch &dispatch) {
   if (ArrayRef<EntryDim> dims = plan.dims(dispatch.from); !dims.empty())
     for (EntryDim dim : dims.drop_back())
       count = k.mul(count, sizeOf(dim));
-  parallelFor("copy", count, [&](Value begin, Value end) {
+  KernelInfo kernel;
+  kernel.name = "copy";
+  kernel.rowsSymbol = rowsSymbol(dispatch.from);
+  parallelFor(kernel, count, [&](Value begin, Value end) {
     k.loop(begin, end, 1, [&](Value row) {
       RowBuffer to = target();
       copyBytes(rowAddress(dispatch.from, row),
@@ -211,15 +231,22 @@ void EntryLowering::emitProduct(LinearOp op, Value start, int64_t first,
       singles > (tail < panelRows ? 1 : 0) ? kernel(1, panelRows) : nullptr;
   LLVM::LLVMFuncOp last = tail < panelRows ? kernel(1, tail) : nullptr;
 
+  KernelInfo info;
+  llvm::raw_string_ostream(info.name)
+      << "linear." << nameOf(weightType.getElementType()) << '.' << inputWidth
+      << 'x' << outputs;
+  (terms ? info.int8Operations : info.f32Operations) = 2 * inputWidth * outputs;
+  info.weightBytes =
+      panels * panelBytes(weightType.getElementType(), inputWidth);
+  info.rowsSymbol = rowsSymbol(op.getResult());
   parallelFor(
-      "linear", k.constant(wholeGroups + singles), [&](Value begin, Value end) {
+      info, k.constant(wholeGroups + singles), [&](Value begin, Value end) {
         RowBuffer input = buffer(op.getInput()),
                   output = buffer(op.getResult());
         RowBuffer residual = op.getResidual() ? buffer(op.getResidual())
                                               : RowBuffer{input.base, 0};
         Value weight = weightAddress(start);
         Value rows = rowCount(op.getResult());
-        Value prefetch = readSlot(prefetchSlot, k.i64);
         uint64_t bytes = panelBytes(weightType.getElementType(), inputWidth);
         auto run = [&](LLVM::LLVMFuncOp function, Value panel) {
           Value column = k.mul(k.add(k.mul(panel, panelRows), first), 4);
@@ -227,7 +254,7 @@ void EntryLowering::emitProduct(LinearOp op, Value start, int64_t first,
                  {input.base, k.offset(weight, k.mul(panel, bytes)),
                   k.offset(output.base, column), k.constant(output.rowBytes),
                   k.offset(residual.base, column),
-                  k.constant(residual.rowBytes), rows, prefetch});
+                  k.constant(residual.rowBytes), rows, frame});
         };
         k.loop(begin, end, 1, [&](Value unit) {
           auto runSingle = [&] {
@@ -479,6 +506,9 @@ LogicalResult EntryLowering::emit() {
   writeSlot(prefetchSlot,
             k.load(k.i64, k.offset(api, offsetof(chorus_runtime_api,
                                                  prefetch_bytes))));
+  writeSlot(
+      enteredSlot,
+      k.load(k.ptr, k.offset(api, offsetof(chorus_runtime_api, entered))));
   Value symbols = argument(offsetof(chorus_entry_args, symbols));
   for (unsigned i = 0; i < plan.info.symbols.size(); ++i)
     writeSlot(symbolSlot(i), k.load(k.i64, k.offset(symbols, 8 * i)));

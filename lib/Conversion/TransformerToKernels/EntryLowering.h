@@ -27,6 +27,15 @@ struct RowBuffer {
   int64_t rowBytes; ///< Between rows.
 };
 
+/// 8-byte words of the frame that every entry has.
+enum FrameSlot : unsigned {
+  weightsSlot,
+  layerSlot,
+  prefetchSlot, ///< Bytes to prefetch ahead.
+  enteredSlot,  ///< chorus_runtime_api's table.
+  firstFreeSlot
+};
+
 class EntryLowering {
 public:
   EntryLowering(const EntryPlan &plan, const WeightPlan &weights,
@@ -37,7 +46,6 @@ public:
 
 private:
   // Frame slots.
-  enum : unsigned { weightsSlot, layerSlot, prefetchSlot, firstFreeSlot };
   unsigned symbolSlot(unsigned symbol) const { return firstFreeSlot + symbol; }
   unsigned placementSlot(const Placement &placement) const;
   unsigned stateSlot() const;
@@ -69,8 +77,11 @@ private:
   Value sizeOf(EntryDim dim);
   Value memref(Value tensor);
   Value memref(Value tensor, RowBuffer memory);
-  void parallelFor(llvm::StringRef name, Value count,
+  /// `kernel` names the loop; the entry's name and a number are added.
+  void parallelFor(KernelInfo kernel, Value count,
                    llvm::function_ref<void(Value begin, Value end)> body);
+  /// The symbol that counts the rows of `tensor`, 0 if there is none.
+  unsigned rowsSymbol(Value tensor);
   void emitCopy(const Dispatch &dispatch);
   void emitRows(const Dispatch &dispatch);
   void emitProduct(transformer::LinearOp op);
@@ -108,13 +119,16 @@ private:
 };
 
 /// The function product(input, weight panels, output, output row bytes,
-/// residual, residual row bytes, rows, prefetch bytes) for `panels`
+/// residual, residual row bytes, rows, frame) for `panels`
 /// neighbouring panels whose last one has `tail` columns. The input is f32 for
 /// no `terms`, else act_q8 of so many. ProductKernels.cpp.
 mlir::LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType,
                                      int64_t width, int64_t terms,
                                      bool residual, int64_t panels,
                                      int64_t tail);
+
+/// "q4_1", "f16", ...
+std::string nameOf(Type weightType);
 
 /// Emits "chorus_sampling_masses" of the step ABI. SamplingKernels.cpp.
 void emitSamplingMasses(KernelBuilder &k);

@@ -50,6 +50,26 @@ void KernelBuilder::call(LLVM::LLVMFuncOp function, ValueRange arguments) {
   LLVM::CallOp::create(builder, loc, function, arguments);
 }
 
+int64_t KernelBuilder::kernelNumber(StringRef name) {
+  auto at = llvm::find_if(
+      kernels, [&](const KernelInfo &kernel) { return kernel.name == name; });
+  int64_t number = at - kernels.begin();
+  if (at == kernels.end())
+    kernels.emplace_back().name = name.str();
+  return number;
+}
+
+void KernelBuilder::markEntered(Value entered, int64_t number) {
+  Value flag = offset(entered, number);
+  Value zero =
+      arith::ConstantOp::create(builder, loc, i8, builder.getI8IntegerAttr(0));
+  when(equal(load(i8, flag), zero), [&] {
+    store(arith::ConstantOp::create(builder, loc, i8,
+                                    builder.getI8IntegerAttr(1)),
+          flag);
+  });
+}
+
 //===----------------------------------------------------------------------===//
 // Types and constants
 //===----------------------------------------------------------------------===//

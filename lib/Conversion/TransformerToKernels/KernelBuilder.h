@@ -10,6 +10,7 @@
 #define CHORUS_LIB_CONVERSION_TRANSFORMERTOKERNELS_KERNELBUILDER_H
 
 #include "chorus/Conversion/TransformerToKernels/CPUTarget.h"
+#include "chorus/Conversion/TransformerToKernels/EntryInfo.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Builders.h"
@@ -32,6 +33,8 @@ public:
   const CPUTarget &target;
   mlir::OpBuilder builder;
   mlir::Location loc;
+  /// All kernels so far; a kernel's number is its place here.
+  std::vector<KernelInfo> kernels;
 
   // Functions. `begin` starts one in the module and moves the builder into it;
   // `end` returns from it and moves the builder back.
@@ -41,6 +44,11 @@ public:
                                bool exported = false);
   void end();
   void call(mlir::LLVM::LLVMFuncOp function, ValueRange arguments);
+  /// The number of the kernel of that name, a new one if there is none.
+  int64_t kernelNumber(llvm::StringRef name);
+  /// Notes in the table of chorus_runtime_api at `entered` that the code goes
+  /// into kernel `number`. Reads before it writes: threads share the table.
+  void markEntered(Value entered, int64_t number);
 
   // Types.
   Type i8, i16, i32, i64, f16, bf16, f32, f64, ptr;

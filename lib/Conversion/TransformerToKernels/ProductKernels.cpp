@@ -47,15 +47,7 @@ struct Product {
     std::string text;
     llvm::raw_string_ostream out(text);
     out << part << ".";
-    if (isa<Q4_1Type>(weightType))
-      out << "q4_1";
-    else if (isa<Q4_0Type>(weightType))
-      out << "q4_0";
-    else if (isa<Q8_0Type>(weightType))
-      out << "q8_0";
-    else
-      out << weightType;
-    out << (terms ? ".int8" : ".f32");
+    out << nameOf(weightType) << (terms ? ".int8" : ".f32");
     if (terms > 1)
       out << "x" << terms;
     out << ".k" << width << ".p" << panels << ".t" << tail;
@@ -629,6 +621,18 @@ LLVM::LLVMFuncOp floatTile(const Product &p, int64_t rows) {
 // The product function
 //===----------------------------------------------------------------------===//
 
+std::string nameOf(Type weightType) {
+  if (isa<Q4_1Type>(weightType))
+    return "q4_1";
+  if (isa<Q4_0Type>(weightType))
+    return "q4_0";
+  if (isa<Q8_0Type>(weightType))
+    return "q8_0";
+  std::string text;
+  llvm::raw_string_ostream(text) << weightType;
+  return text;
+}
+
 LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
                                int64_t terms, bool residual, int64_t panels,
                                int64_t tail) {
@@ -652,12 +656,18 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
   }
 
   LLVM::LLVMFuncOp function =
-      k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64, k.i64});
+      k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64, k.ptr});
   Value input = function.getArgument(0), weight = function.getArgument(1),
         output = function.getArgument(2), outputBytes = function.getArgument(3),
         residualBase = function.getArgument(4),
         residualBytes = function.getArgument(5), rows = function.getArgument(6),
-        prefetch = function.getArgument(7);
+        frame = function.getArgument(7);
+  Value prefetch = k.load(k.i64, k.offset(frame, 8 * prefetchSlot));
+  Value entered = k.load(k.ptr, k.offset(frame, 8 * enteredSlot));
+  auto run = [&](LLVM::LLVMFuncOp part, ValueRange arguments) {
+    k.markEntered(entered, k.kernelNumber(part.getName()));
+    k.call(part, arguments);
+  };
   auto fromRow = [&](Value row) {
     return Values{k.offset(input, k.mul(row, p.inputRowBytes())),
                   k.offset(output, k.mul(row, outputBytes)),
@@ -671,8 +681,8 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
     k.tiles(rows, sizes, [&](Value row, int64_t size) {
       Values at = fromRow(row);
       size_t index = llvm::find(sizes, size) - sizes.begin();
-      k.call(floats[index],
-             {at[0], weight, at[1], outputBytes, at[2], residualBytes});
+      run(floats[index],
+          {at[0], weight, at[1], outputBytes, at[2], residualBytes});
     });
     k.end();
     return function;
@@ -681,9 +691,9 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
   auto runStream = [&](int64_t count) {
     for (int64_t panel = 0; panel < panels; ++panel) {
       Value from = k.offset(weight, panel * panelBytes(weightType, width));
-      k.call(streams[(count - 1) * panels + panel],
-             {input, from, k.offset(output, 64 * panel), outputBytes,
-              k.offset(residualBase, 64 * panel), residualBytes, prefetch});
+      run(streams[(count - 1) * panels + panel],
+          {input, from, k.offset(output, 64 * panel), outputBytes,
+           k.offset(residualBase, 64 * panel), residualBytes, prefetch});
     }
   };
   auto runTiles = [&] {
@@ -724,10 +734,10 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
                Value step = k.select(inside, k.constant(64), k.constant(0));
                for (int64_t count = 1; count <= most; ++count)
                  k.when(k.equal(size, k.constant(count)), [&] {
-                   k.call(tiles[count - 1],
-                          {at[0], scratch, at[1], outputBytes, at[2],
-                           residualBytes, k.constant(block), k.constant(end),
-                           k.constant(stage), ahead, step});
+                   run(tiles[count - 1],
+                       {at[0], scratch, at[1], outputBytes, at[2],
+                        residualBytes, k.constant(block), k.constant(end),
+                        k.constant(stage), ahead, step});
                  });
                return Values{k.add(row, size)};
              });

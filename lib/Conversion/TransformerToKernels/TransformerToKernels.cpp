@@ -35,6 +35,7 @@ FailureOr<KernelModule> lowerToKernels(ModuleOp source,
     result.entries.push_back(plan.info);
   }
   emitSamplingMasses(k);
+  result.kernels = std::move(k.kernels);
   return result;
 }
 

@@ -80,10 +80,21 @@ struct StateInfo {
   uint64_t pageBytes;     ///< As recomputed by pagedStateBytes().
 };
 
+/// A kernel of a code segment. Work is that of one row, or of one row and one
+/// position that it attends to; a multiply-add is two operations.
+struct KernelInfo {
+  std::string_view name;
+  uint64_t int8Operations = 0, f32Operations = 0;
+  bool perPosition = false;
+  uint64_t weightBytes = 0; ///< Read by one run.
+  uint32_t rowsSymbol = 0;  ///< Of the entry, counts the rows.
+};
+
 struct CodeInfo {
   std::string_view target; ///< "x86-64-v3" or "x86-64-v4".
   std::vector<std::string_view> features;
   uint32_t segment;
+  std::vector<KernelInfo> kernels; ///< Empty for code of ABI 1.
 };
 
 /// For people; nothing is computed from these.

@@ -34,6 +34,10 @@ struct SequenceRows {
 struct DecoderCounters {
   uint64_t steps = 0;
   uint64_t rowsComputed = 0;
+  /// Rows whose logits were wanted.
+  uint64_t outputRows = 0;
+  /// Positions that the rows attended to, their own included.
+  uint64_t positionsRead = 0;
   uint64_t pagesAllocated = 0;
   int64_t peakPages = 0;
 };
@@ -117,8 +121,7 @@ private:
   ScratchBuffer arena;
   StepTables tables;
   std::vector<PageCopy> copies;
-  uint64_t steps = 0;
-  uint64_t rowsComputed = 0;
+  DecoderCounters counts;
 };
 
 /// A stateless program; every step computes whole sequences.
@@ -141,8 +144,7 @@ private:
   ThreadPool &threads;
   ScratchBuffer arena, allLogits;
   std::vector<float> allLogSumExp;
-  uint64_t steps = 0;
-  uint64_t rowsComputed = 0;
+  DecoderCounters counts;
 };
 
 } // namespace chorus::rt

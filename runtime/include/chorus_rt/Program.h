@@ -59,6 +59,13 @@ public:
   const Entry *findEntry(std::string_view name) const;
   /// Null if the model has no step entry.
   const Entry *stepEntry() const;
+  /// Calls `entry`: fills in `args`' size and weights, and the part of `api`
+  /// that is the program's. The rest is the caller's, who has checked it.
+  void call(const Entry &entry, chorus_entry_args args,
+            const chorus_runtime_api &api) const;
+  /// Whether a call has entered kernel `number` of code().kernels so far.
+  bool kernelEntered(size_t number) const;
+
   /// See step_abi.h.
   chorus_sampling_masses_fn samplingMasses() const { return masses; }
 
@@ -71,6 +78,8 @@ private:
   std::unique_ptr<CodeImage> image;
   std::vector<Entry> loadedEntries;
   chorus_sampling_masses_fn masses = nullptr;
+  /// Written by the code, from any thread; a byte only goes from 0 to 1.
+  std::unique_ptr<uint8_t[]> entered;
 };
 
 /// Verifies the code of all models and targets, also of those that this CPU

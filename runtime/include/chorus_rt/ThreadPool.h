@@ -16,6 +16,7 @@
 #include "chorus_rt/step_abi.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <pthread.h>
@@ -39,6 +40,16 @@ public:
 
 private:
   unsigned saved;
+};
+
+/// Sees the loops of compiled code, for profiles.
+class LoopObserver {
+public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  virtual ~LoopObserver() = default;
+  /// `kernel`: the loop's number in the code's kernels. Called by the thread
+  /// that started the loop.
+  virtual void loopEnded(int64_t kernel, TimePoint begin, TimePoint end) = 0;
 };
 
 /// Threads that run one parallel loop at a time. The thread that starts a loop
@@ -76,6 +87,10 @@ public:
   /// The table that compiled code calls; lives as long as the pool.
   const chorus_runtime_api *api() const { return &table; }
 
+  /// Shows the loops of compiled code to `observer` until the next call; null:
+  /// to nobody. No loop runs meanwhile.
+  void observeLoops(LoopObserver *observer) { loopObserver = observer; }
+
 private:
   /// Indices left to one thread: begin in the low half, end in the high half,
   /// both in units of `unit` indices. Only parallelFor() fills it. On a cache
@@ -89,6 +104,9 @@ private:
     pthread_t handle{};
   };
 
+  static void apiParallelFor(void *self, chorus_parallel_body body,
+                             const void *context, int64_t count,
+                             int64_t kernel);
   static void *workerMain(void *worker);
   void work(int self);
   bool claimFront(Share &share, uint32_t &begin, uint32_t &end);
@@ -102,6 +120,7 @@ private:
   int activeThreads = 1;
   chorus_runtime_api table;
   uint64_t spinTicks;
+  LoopObserver *loopObserver = nullptr;
 
   // The loop that runs. Written only while no index is left to claim, so that
   // whoever has claimed a range reads a consistent loop.

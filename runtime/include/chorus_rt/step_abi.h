@@ -19,7 +19,7 @@ extern "C" {
 #endif
 
 /* Raised when a compiled entry could no longer run with an older runtime. */
-#define CHORUS_STEP_ABI_VERSION 1
+#define CHORUS_STEP_ABI_VERSION 2
 
 /* Positions held by one page of a paged key-value cache. */
 #define CHORUS_PAGE_POSITIONS 32
@@ -38,12 +38,17 @@ typedef struct chorus_runtime_api {
   void *self; /* First argument of every function below. */
   /* Calls `body` on disjoint ranges that together cover [0, count) and returns
    * when all are done. Which thread takes which range is not defined, so a
-   * result must not depend on it. Loops do not nest. */
+   * result must not depend on it. Loops do not nest. `kernel` says which of the
+   * code's kernels (Code.kernels of the artifact) the loop is, for profiles;
+   * code of ABI 1 passes no such argument. */
   void (*parallel_for)(void *self, chorus_parallel_body body,
-                       const void *context, int64_t count);
+                       const void *context, int64_t count, int64_t kernel);
   /* How far ahead of a stream of weights to prefetch, in bytes; 0 on CPUs whose
    * own prefetchers do better. Changes speed only. */
   int64_t prefetch_bytes;
+  /* One byte for each of the code's kernels. The code sets a kernel's byte to 1
+   * when it enters it and clears none. */
+  uint8_t *entered;
 } chorus_runtime_api;
 
 /* A paged key-value cache as one call sees it.

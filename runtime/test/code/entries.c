@@ -27,7 +27,7 @@ EXPORT void chorus_double(const chorus_entry_args *args) {
   int64_t n = args->symbols[0];
   DoubleContext context = {args->inputs[0], (float *)args->arena,
                            *(const float *)args->weights};
-  args->api->parallel_for(args->api->self, doubleRange, &context, n);
+  args->api->parallel_for(args->api->self, doubleRange, &context, n, 0);
   float *y = args->outputs[0];
   for (int64_t i = 0; i < n; ++i)
     y[i] = context.y[i];

@@ -8,13 +8,13 @@
 // the rows and the product are one dispatch each.
 // CHECK-NOT: func.func
 //     CHECK: llvm.func @chorus_entry_f(%{{.*}}: !llvm.ptr)
-//     CHECK:   llvm.mlir.addressof @f.0.rows
-//     CHECK:   llvm.mlir.addressof @f.1.linear
-//     CHECK: llvm.func internal @f.0.rows(
+//     CHECK:   llvm.mlir.addressof @f.0.quantize_activations
+//     CHECK:   llvm.mlir.addressof @f.1.linear.q4_1.64x40
+//     CHECK: llvm.func internal @f.0.quantize_activations(
 //     CHECK: llvm.func internal @{{.*}}q4_1.int8.k64
 //        V4:   llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
 //        V3:   llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"
-//     CHECK: llvm.func internal @f.1.linear(
+//     CHECK: llvm.func internal @f.1.linear.q4_1.64x40(
 //     CHECK: llvm.func @chorus_sampling_masses(
 func.func @f(%x: tensor<?x64xf32>) -> tensor<?x40xf32> {
   %w = transformer.parameter "m.gguf" ["w"] : tensor<40x64x!transformer.q4_1>

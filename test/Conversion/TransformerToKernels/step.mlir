@@ -6,13 +6,13 @@
 // CHECK-LABEL: llvm.func @chorus_entry_step(
 //       CHECK:   llvm.mlir.addressof @step.0.copy
 //       CHECK:   scf.for
-//       CHECK:     llvm.mlir.addressof @step.1.rows
+//       CHECK:     llvm.mlir.addressof @step.1.rms_norm
 //       CHECK:     llvm.mlir.addressof @step.2.linear
-//       CHECK:     llvm.mlir.addressof @step.3.rows
+//       CHECK:     llvm.mlir.addressof @step.3.round_to_cache.append
 //       CHECK:     llvm.mlir.addressof @step.{{[0-9]+}}.attention :
 //       CHECK:   llvm.return
-//       CHECK: llvm.func internal @step.1.rows(
-//   CHECK-NOT: llvm.func internal @step.{{[4-9]}}.{{rows|linear|copy}}
+//       CHECK: llvm.func internal @step.1.rms_norm(
+//   CHECK-NOT: llvm.func internal @step.{{[4-9]}}.{{rms_norm|linear|copy}}
 func.func @step(%x0: tensor<?x64xf32>, %positions: tensor<?xi32>,
                 %cache: !transformer.state<paged_kv, f16, layers = 2, kv_heads = 1, head_dim = 64>) -> tensor<?x64xf32>
     attributes {transformer.step} {

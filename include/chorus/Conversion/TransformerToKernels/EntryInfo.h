@@ -45,6 +45,16 @@ struct EntryState {
   int64_t pageBytes() const { return layers * kvHeads * headBytes(); }
 };
 
+/// A dispatch, or one shape of a function inside it: what profiles and tests
+/// name. Work as the artifact's schema defines it.
+struct KernelInfo {
+  std::string name;
+  uint64_t int8Operations = 0, f32Operations = 0;
+  bool perPosition = false;
+  uint64_t weightBytes = 0;
+  unsigned rowsSymbol = 0;
+};
+
 struct EntryInfo {
   std::string name;     ///< Of the entry, for people.
   std::string function; ///< Symbol in the code.

@@ -19,6 +19,7 @@ namespace chorus {
 struct KernelModule {
   mlir::OwningOpRef<mlir::ModuleOp> module;
   std::vector<EntryInfo> entries; ///< Equal for every target.
+  std::vector<KernelInfo> kernels;
 };
 
 /// Whether a kernel computes `op`, which is of the transformer dialect or
