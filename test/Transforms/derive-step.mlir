@@ -19,8 +19,10 @@
 //      CHECK:    %[[K:.*]] = tensor.extract_slice %[[X]][0, 32] [%[[T]], 32] [1, 1] : tensor<?x64xf32> to tensor<?x32xf32>
 //      CHECK:    %[[L0:.*]] = arith.constant 0 : index
 //      CHECK:    %[[A:.*]] = transformer.attention causal %[[Q]], %[[K]], %[[K]] cache %[[CACHE]][%[[L0]]] at %[[POSITIONS]]
+// CHECK-SAME:      heads = 4 kv_heads = 2 scale = 2.500000e-01
 //      CHECK:    %[[L1:.*]] = arith.constant 1 : index
 //      CHECK:    %[[B:.*]] = transformer.attention causal %[[A]], %[[K]], %[[K]] cache %[[CACHE]][%[[L1]]] at %[[POSITIONS]]
+// CHECK-SAME:      heads = 4 kv_heads = 2 scale = 1.000000e+00
 //      CHECK:    %[[Y:.*]] = arith.addf %[[B]], %[[X]] : tensor<?x64xf32>
 //      CHECK:    %[[H:.*]] = transformer.rms_norm %[[Y]]
 //      CHECK:    %[[ALL:.*]] = transformer.linear %[[H]]
@@ -38,7 +40,7 @@ func.func @main(%tokens: tensor<?x?xi32> {transformer.name = "tokens"}) -> (tens
   %batch = tensor.dim %x, %c0 : tensor<?x?x64xf32>
   %seq = tensor.dim %x, %c1 : tensor<?x?x64xf32>
   %k = tensor.extract_slice %x[0, 0, 32] [%batch, %seq, 32] [1, 1, 1] : tensor<?x?x64xf32> to tensor<?x?x32xf32>
-  %a = transformer.attention causal %q, %k, %k heads = 4 kv_heads = 2 scale = 1.0 : tensor<?x?x64xf32>, tensor<?x?x32xf32>
+  %a = transformer.attention causal %q, %k, %k heads = 4 kv_heads = 2 scale = 2.5e-01 : tensor<?x?x64xf32>, tensor<?x?x32xf32>
   %b = transformer.attention causal %a, %k, %k heads = 4 kv_heads = 2 scale = 1.0 : tensor<?x?x64xf32>, tensor<?x?x32xf32>
   %y = arith.addf %b, %x : tensor<?x?x64xf32>
   %h = transformer.rms_norm %y, %n epsilon = 1.0e-05 : tensor<?x?x64xf32>, tensor<64xf32>

@@ -223,56 +223,76 @@ func.func @read_early_layer(%x: tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?
 }
 
 // What looks alike but differs in an attribute, in the type of a parameter, in
-// its file, in the table or in how layers of the cache follow each other.
+// its file, in the table or in how layers of the cache follow each other. Each
+// stretch of ops is long enough that equal neighbours would be rolled.
 // CHECK-LABEL: func @unequal
 //   CHECK-NOT:   scf.for
 //       CHECK:   return
 func.func @unequal(%x: tensor<?x64xf32>, %p: tensor<?xi32>, %cache: !kv6) -> tensor<?x64xf32> attributes {transformer.step} {
-  %c0 = arith.constant 0 : index
-  %c2 = arith.constant 2 : index
+  %zero = arith.constant 0 : index
+  %two = arith.constant 2 : index
   %n = transformer.parameter "m.gguf" ["n"] : tensor<64xf32>
   %w16 = transformer.parameter "m.gguf" ["w16"] : tensor<64x64xf16>
   %wb16 = transformer.parameter "m.gguf" ["wb16"] : tensor<64x64xbf16>
-  %v = transformer.parameter "other.gguf" ["w16"] : tensor<64x64xf16>
+  %v16 = transformer.parameter "other.gguf" ["w16"] : tensor<64x64xf16>
   %t = transformer.rotary_table theta = 1.0e+05 : tensor<128x8x2xf32>
   %u = transformer.rotary_table theta = 1.0e+04 : tensor<128x8x2xf32>
-  %a0 = transformer.rms_norm %x, %n epsilon = 1.0e-05 : tensor<?x64xf32>, tensor<64xf32>
+  %x0 = math.exp %x : tensor<?x64xf32>
+  %a0 = transformer.rms_norm %x0, %n epsilon = 1.0e-05 : tensor<?x64xf32>, tensor<64xf32>
   %a1 = math.sin %a0 : tensor<?x64xf32>
   %a2 = math.tanh %a1 : tensor<?x64xf32>
   %a3 = math.absf %a2 : tensor<?x64xf32>
-  %b0 = transformer.rms_norm %a3, %n epsilon = 1.0e-06 : tensor<?x64xf32>, tensor<64xf32>
+  %a4 = math.ceil %a3 : tensor<?x64xf32>
+  %a5 = math.floor %a4 : tensor<?x64xf32>
+  %b0 = transformer.rms_norm %a5, %n epsilon = 1.0e-06 : tensor<?x64xf32>, tensor<64xf32>
   %b1 = math.sin %b0 : tensor<?x64xf32>
   %b2 = math.tanh %b1 : tensor<?x64xf32>
   %b3 = math.absf %b2 : tensor<?x64xf32>
-  %c = transformer.linear %b3, %w16 : (tensor<?x64xf32>, tensor<64x64xf16>) -> tensor<?x64xf32>
-  %c1 = math.sin %c : tensor<?x64xf32>
-  %c22 = math.tanh %c1 : tensor<?x64xf32>
-  %c3 = math.absf %c22 : tensor<?x64xf32>
-  %d = transformer.linear %c3, %wb16 : (tensor<?x64xf32>, tensor<64x64xbf16>) -> tensor<?x64xf32>
-  %d1 = math.sin %d : tensor<?x64xf32>
+  %b4 = math.ceil %b3 : tensor<?x64xf32>
+  %b5 = math.floor %b4 : tensor<?x64xf32>
+  %c0 = transformer.linear %b5, %wb16 : (tensor<?x64xf32>, tensor<64x64xbf16>) -> tensor<?x64xf32>
+  %c1 = math.sin %c0 : tensor<?x64xf32>
+  %c2 = math.tanh %c1 : tensor<?x64xf32>
+  %c3 = math.absf %c2 : tensor<?x64xf32>
+  %c4 = math.ceil %c3 : tensor<?x64xf32>
+  %c5 = math.floor %c4 : tensor<?x64xf32>
+  %d0 = transformer.linear %c5, %w16 : (tensor<?x64xf32>, tensor<64x64xf16>) -> tensor<?x64xf32>
+  %d1 = math.sin %d0 : tensor<?x64xf32>
   %d2 = math.tanh %d1 : tensor<?x64xf32>
   %d3 = math.absf %d2 : tensor<?x64xf32>
-  %e = transformer.linear %d3, %v : (tensor<?x64xf32>, tensor<64x64xf16>) -> tensor<?x64xf32>
-  %e1 = math.sin %e : tensor<?x64xf32>
+  %d4 = math.ceil %d3 : tensor<?x64xf32>
+  %d5 = math.floor %d4 : tensor<?x64xf32>
+  %e0 = transformer.linear %d5, %v16 : (tensor<?x64xf32>, tensor<64x64xf16>) -> tensor<?x64xf32>
+  %e1 = math.sin %e0 : tensor<?x64xf32>
   %e2 = math.tanh %e1 : tensor<?x64xf32>
   %e3 = math.absf %e2 : tensor<?x64xf32>
-  %f = transformer.rotary adjacent %e3, %t at %p : tensor<?xi32> head_dim = 16 : tensor<?x64xf32>, tensor<128x8x2xf32>
-  %f1 = math.sin %f : tensor<?x64xf32>
+  %e4 = math.ceil %e3 : tensor<?x64xf32>
+  %e5 = math.floor %e4 : tensor<?x64xf32>
+  %f0 = transformer.rotary adjacent %e5, %t at %p : tensor<?xi32> head_dim = 16 : tensor<?x64xf32>, tensor<128x8x2xf32>
+  %f1 = math.sin %f0 : tensor<?x64xf32>
   %f2 = math.tanh %f1 : tensor<?x64xf32>
   %f3 = math.absf %f2 : tensor<?x64xf32>
-  %g = transformer.rotary adjacent %f3, %u at %p : tensor<?xi32> head_dim = 16 : tensor<?x64xf32>, tensor<128x8x2xf32>
-  %g1 = math.sin %g : tensor<?x64xf32>
+  %f4 = math.ceil %f3 : tensor<?x64xf32>
+  %f5 = math.floor %f4 : tensor<?x64xf32>
+  %g0 = transformer.rotary adjacent %f5, %u at %p : tensor<?xi32> head_dim = 16 : tensor<?x64xf32>, tensor<128x8x2xf32>
+  %g1 = math.sin %g0 : tensor<?x64xf32>
   %g2 = math.tanh %g1 : tensor<?x64xf32>
   %g3 = math.absf %g2 : tensor<?x64xf32>
-  %h = transformer.attention causal %g3, %g3, %g3 cache %cache[%c0] at %p : !kv6, tensor<?xi32> heads = 4 kv_heads = 4 scale = 1.0 : tensor<?x64xf32>, tensor<?x64xf32>
-  %h1 = math.sin %h : tensor<?x64xf32>
+  %g4 = math.ceil %g3 : tensor<?x64xf32>
+  %g5 = math.floor %g4 : tensor<?x64xf32>
+  %h0 = transformer.attention causal %g5, %g5, %g5 cache %cache[%zero] at %p : !kv6, tensor<?xi32> heads = 4 kv_heads = 4 scale = 1.0 : tensor<?x64xf32>, tensor<?x64xf32>
+  %h1 = math.sin %h0 : tensor<?x64xf32>
   %h2 = math.tanh %h1 : tensor<?x64xf32>
   %h3 = math.absf %h2 : tensor<?x64xf32>
-  %i = transformer.attention causal %h3, %h3, %h3 cache %cache[%c2] at %p : !kv6, tensor<?xi32> heads = 4 kv_heads = 4 scale = 1.0 : tensor<?x64xf32>, tensor<?x64xf32>
-  %i1 = math.sin %i : tensor<?x64xf32>
+  %h4 = math.ceil %h3 : tensor<?x64xf32>
+  %h5 = math.floor %h4 : tensor<?x64xf32>
+  %i0 = transformer.attention causal %h5, %h5, %h5 cache %cache[%two] at %p : !kv6, tensor<?xi32> heads = 4 kv_heads = 4 scale = 1.0 : tensor<?x64xf32>, tensor<?x64xf32>
+  %i1 = math.sin %i0 : tensor<?x64xf32>
   %i2 = math.tanh %i1 : tensor<?x64xf32>
   %i3 = math.absf %i2 : tensor<?x64xf32>
-  return %i3 : tensor<?x64xf32>
+  %i4 = math.ceil %i3 : tensor<?x64xf32>
+  %i5 = math.floor %i4 : tensor<?x64xf32>
+  return %i5 : tensor<?x64xf32>
 }
 
 // Equal ops with another flow of data: the second chain starts over.
