@@ -25,10 +25,6 @@ int64_t EntryState::headBytes() const {
          (elementType.getIntOrFloatBitWidth() / 8);
 }
 
-int64_t activationTermBytes(int64_t width) {
-  return width + 12 * (width / blockSize);
-}
-
 int64_t rowBytesOf(RankedTensorType type) {
   if (type.getRank() == 0)
     return type.getElementTypeBitWidth() / 8;
@@ -36,8 +32,8 @@ int64_t rowBytesOf(RankedTensorType type) {
   if (auto rounded = dyn_cast<ActQ8Type>(type.getElementType())) {
     // An odd number of cache lines keeps the rows of a tile apart in the
     // first-level cache.
-    int64_t bytes =
-        llvm::alignTo(rounded.getTerms() * activationTermBytes(width), 64);
+    int64_t bytes = llvm::alignTo(
+        width / blockSize * rounded.getTerms() * ActivationBlock::bytes, 64);
     return bytes % 128 ? bytes : bytes + 64;
   }
   if (ShapedType::isDynamic(width))

@@ -92,9 +92,12 @@ private:
 /// dynamic.
 int64_t rowBytesOf(mlir::RankedTensorType type);
 
-/// Bytes of one term of a row of `width` int8 activations: values, then a
-/// scale, a sum and a scaled sum for each block.
-int64_t activationTermBytes(int64_t width);
+/// A block of one term of int8 activations: 32 values, then its scale (f32),
+/// the sum of its values (i32) and scale times sum (f32), padded. A row is
+/// [block][term], so that a product reads it as one stream.
+struct ActivationBlock {
+  static constexpr int64_t bytes = 48, scale = 32, sum = 36, scaledSum = 40;
+};
 
 /// Whether `value` lies in the weights: the result of a parameter or a table.
 bool isWeightLeaf(mlir::Value value);

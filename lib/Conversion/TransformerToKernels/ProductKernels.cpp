@@ -303,20 +303,19 @@ private:
 //===----------------------------------------------------------------------===//
 
 /// Accumulates one term of one block into acc[row][panel]. `input`: address of
-/// row 0's values of this block; `scales`: of its scale.
+/// row 0's ActivationBlock.
 void emitTerm(const Product &p, BlockWeights &weights, int64_t rows,
-              int64_t panels, Value input, Value scales, Values &acc,
-              bool twoChains) {
+              int64_t panels, Value input, Values &acc, bool twoChains) {
   KernelBuilder &k = p.k;
   BlockSum sums(p);
-  int64_t stride = p.inputRowBytes(), perRow = 4 * p.blocks();
-  auto rowFloat = [&](int64_t row, int64_t field) {
-    return k.load(k.f32, k.offset(scales, row * stride + field * perRow));
+  int64_t stride = p.inputRowBytes();
+  auto field = [&](Type type, int64_t row, int64_t at) {
+    return k.load(type, k.offset(input, row * stride + at));
   };
   Values rowSums(rows);
   if (p.format->zeroPoint)
     for (int64_t row = 0; row < rows; ++row)
-      rowSums[row] = k.load(k.i32, k.offset(scales, row * stride + perRow));
+      rowSums[row] = field(k.i32, row, ActivationBlock::sum);
   SmallVector<Values> sum, second;
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t panel = 0; panel < panels; ++panel) {
@@ -331,7 +330,7 @@ void emitTerm(const Product &p, BlockWeights &weights, int64_t rows,
     for (int64_t panel = 0; panel < panels; ++panel)
       w.push_back(weights.group(panel, group));
     for (int64_t row = 0; row < rows; ++row) {
-      Value word = k.load(k.i32, k.offset(input, row * stride + 4 * group));
+      Value word = field(k.i32, row, 4 * group);
       for (int64_t panel = 0; panel < panels; ++panel)
         sums.step(
             (twoChains && group >= 4 ? second : sum)[row * panels + panel],
@@ -349,7 +348,7 @@ void emitTerm(const Product &p, BlockWeights &weights, int64_t rows,
     }
   }
   for (int64_t row = 0; row < rows; ++row) {
-    Value scale = k.splat(rowFloat(row, 0));
+    Value scale = k.splat(field(k.f32, row, ActivationBlock::scale));
     for (int64_t panel = 0; panel < panels; ++panel) {
       Value &a = acc[row * panels + panel];
       a = k.fma(sum[row * panels + panel][0], scale, a);
@@ -361,7 +360,7 @@ void emitTerm(const Product &p, BlockWeights &weights, int64_t rows,
     Value m = weights.minimum(panel);
     for (int64_t row = 0; row < rows; ++row) {
       Value &a = acc[row * panels + panel];
-      a = k.fma(m, k.splat(rowFloat(row, 2)), a);
+      a = k.fma(m, k.splat(field(k.f32, row, ActivationBlock::scaledSum)), a);
     }
   }
 }
@@ -371,12 +370,10 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
                int64_t panels, Value input, Value block, Values &acc,
                bool twoChains) {
   KernelBuilder &k = p.k;
-  for (int64_t term = 0; term < p.terms; ++term) {
-    Value start = k.offset(input, term * activationTermBytes(p.width));
-    emitTerm(p, weights, rows, panels, k.offset(start, k.mul(block, blockSize)),
-             k.offset(k.offset(start, p.width), k.mul(block, 4)), acc,
-             twoChains);
-  }
+  Value start = k.offset(input, k.mul(block, p.terms * ActivationBlock::bytes));
+  for (int64_t term = 0; term < p.terms; ++term)
+    emitTerm(p, weights, rows, panels,
+             k.offset(start, term * ActivationBlock::bytes), acc, twoChains);
 }
 
 /// Adds the residual, if any, and stores one row of one panel.
@@ -712,7 +709,6 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
       int64_t unitBytes = panelBlockBytes(weightType);
       Value next = k.offset(weight, end == p.blocks() ? panels * allBytes
                                                       : end * unitBytes);
-      Value wanted = k.less(k.constant(0), prefetch);
       k.loop(k.constant(0), tileCount, 1, ValueRange{k.constant(0)},
              [&](Value tile, ValueRange state) {
                Value row = state[0];
@@ -725,8 +721,7 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
                Values at = fromRow(row);
                Value line = k.mul(tile, 64 * (end - block));
                Value panel = k.div(line, (end - block) * unitBytes);
-               Value inside =
-                   k.bitAnd(wanted, k.less(panel, k.constant(panels)));
+               Value inside = k.less(panel, k.constant(panels));
                Value ahead = k.offset(
                    next, k.add(k.mul(panel, allBytes),
                                k.rem(line, (end - block) * unitBytes)));

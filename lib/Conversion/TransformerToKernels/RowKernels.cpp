@@ -123,19 +123,17 @@ void EntryLowering::emitRow(QuantizeActivationsOp op, Value row) {
     Values x = {k.load(k.vec(k.f32), from),
                 k.load(k.vec(k.f32), k.offset(from, 64))};
     for (int64_t term = 0; term < terms; ++term)
-      x = quantizeBlock(x, k.offset(out, term * activationTermBytes(d)), d,
-                        block);
+      x = quantizeBlock(
+          x,
+          k.offset(k.offset(out, k.mul(block, terms * ActivationBlock::bytes)),
+                   term * ActivationBlock::bytes));
   });
 }
 
-/// Writes one block of one term of a row of `width` values and returns what the
-/// rounding left of its 32 values.
-Values EntryLowering::quantizeBlock(const Values &x, Value term, int64_t width,
-                                    Value block) {
+/// Writes one block of one term to `out` and returns what the rounding left of
+/// its 32 values.
+Values EntryLowering::quantizeBlock(const Values &x, Value out) {
   VectorType ints = k.vec(k.i32);
-  int64_t perBlock = 4 * (width / blockSize);
-  Value scales = k.offset(term, width), sums = k.offset(scales, perBlock),
-        scaledSums = k.offset(sums, perBlock);
   // The largest magnitude by its bits, so that a NaN is seen.
   Value magnitude = k.splatConstantI32(0x7fffffff);
   Values bits;
@@ -160,15 +158,15 @@ Values EntryLowering::quantizeBlock(const Values &x, Value term, int64_t width,
     Value rounded = k.roundEven(scaled);
     q.push_back(k.toInteger(rounded));
     rest.push_back(k.fma(negated, rounded, half));
-    Value at = k.offset(k.offset(term, k.mul(block, blockSize)),
-                        static_cast<int64_t>(i) * lanes);
-    k.store(k.truncate(q.back(), k.vec(k.i8)), at);
+    k.store(k.truncate(q.back(), k.vec(k.i8)),
+            k.offset(out, static_cast<int64_t>(i) * lanes));
   }
   Value sum = vector::ReductionOp::create(
       k.builder, k.loc, vector::CombiningKind::ADD, k.add(q[0], q[1]));
-  k.store(scale, k.offset(scales, k.mul(block, 4)));
-  k.store(sum, k.offset(sums, k.mul(block, 4)));
-  k.store(k.mulf(scale, k.toFloat(sum)), k.offset(scaledSums, k.mul(block, 4)));
+  k.store(scale, k.offset(out, ActivationBlock::scale));
+  k.store(sum, k.offset(out, ActivationBlock::sum));
+  k.store(k.mulf(scale, k.toFloat(sum)),
+          k.offset(out, ActivationBlock::scaledSum));
   return rest;
 }
 
