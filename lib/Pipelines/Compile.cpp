@@ -119,7 +119,9 @@ std::string numericProfile(const CompileOptions &options) {
                  : ";act=f32";
   profile +=
       options.numeric.cacheType == CacheType::F16 ? ";kv=f16" : ";kv=f32";
-  return profile + (options.reference ? "" : ";exp=p6;attn=32");
+  if (!options.reference)
+    profile += ";exp=p6;attn=32";
+  return profile + (options.orderFree ? ";order=free" : "");
 }
 
 using Builder = flatbuffers::FlatBufferBuilder;
@@ -258,7 +260,8 @@ rt::StatusOr<std::string> stopAfter(ImportedModel &model,
     return diagnostics.status();
   OwningOpRef<ModuleOp> all = ModuleOp::create(module.getLoc());
   for (const CPUTarget &target : targetsOf(options)) {
-    FailureOr<KernelModule> kernels = lowerToKernels(module, plan, target);
+    FailureOr<KernelModule> kernels =
+        lowerToKernels(module, plan, target, options.orderFree);
     if (failed(kernels))
       return diagnostics.status();
     kernels->module->setSymName(target.name);
@@ -285,7 +288,8 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
   code.weightBytes = plan.sizeBytes();
   for (const CPUTarget &target : targetsOf(options)) {
     options.progress("making code for " + target.name.str());
-    FailureOr<KernelModule> kernels = lowerToKernels(module, plan, target);
+    FailureOr<KernelModule> kernels =
+        lowerToKernels(module, plan, target, options.orderFree);
     if (failed(kernels) || failed(lowerKernelsToLLVM(*kernels->module)))
       return diagnostics.status();
     FailureOr<std::string> bytes = emitSharedObject(*kernels->module, target);

@@ -16,7 +16,7 @@ import sys
 
 import numpy
 
-from harness import MODEL, Model, Suite
+from harness import MODEL, Failed, Model, Suite
 
 import llama_gguf
 
@@ -80,10 +80,10 @@ class Checker:
                       "--temperature", 0.8, "--top-p", 0.95, "--seed", 7]
         self.known, self.reached, self.runs = {}, {}, 0
 
-    def hashes(self, setting, model=None):
+    def hashes(self, setting):
         """Candidate to hash."""
         out = {}
-        for record in (model or self.model).records(*self.fixed, *setting.options()):
+        for record in self.model.records(*self.fixed, *setting.options()):
             bits = hashlib.sha256(numpy.array(record["token_ids"], numpy.int64).tobytes())
             bits.update(numpy.array(record["logprobs"], numpy.float32).tobytes())
             out[record["candidate"]] = bits.hexdigest()[:16]
@@ -108,11 +108,15 @@ class Checker:
         case.note = (f"{self.runs} settings, hash {hashlib.sha256(one.encode()).hexdigest()[:16]}; reached: "
                      + ", ".join(f"{k} {v}" for k, v in sorted(self.reached.items())))
 
-    def check_control(self, case, other):
-        """Bits of another numeric profile differ, or this test sees nothing."""
-        setting = Setting()
-        case.require(self.hashes(setting, other) != self.hashes(setting),
-                     "another numeric profile gives the same bits: the comparison is blind")
+    def check_fails(self, case, settings):
+        """These settings do not have the same bits, or this test is blind."""
+        for setting in settings:
+            try:
+                self.check(case, setting)
+            except Failed as difference:
+                case.note = str(difference)
+                return
+        case.require(False, f"{self.runs} settings have the same bits: the comparison is blind")
 
 
 def pairwise(factors, generator):
@@ -155,8 +159,12 @@ def tiny_model(suite, cpus):
                 checker.check(case, Setting(n, candidate, threads, chunk, batch, cpu))
     with suite.case("tiny model, kernel shapes") as case:
         checker.check_reached(case)
-    with suite.case("tiny model, another profile has other bits") as case:
-        checker.check_control(case, Model(suite, source, "tiny-f32", ["--activations=f32"]))
+    for cpu in cpus:
+        with suite.case(f"tiny model, sums in any order are seen, {cpu}") as case:
+            model = Model(suite, source, "tiny-order-free", ["--order-free"])
+            case.require(model.description()["numeric_profile"].endswith(";order=free"),
+                         "the profile does not say that the order is free")
+            Checker(model, ids, GENERATED).check_fails(case, [Setting(n, cpu=cpu) for n in (8, 1, 2)])
 
 
 def real_model(suite, cpus, everything, seed):

@@ -25,8 +25,8 @@ struct Options {
   std::string input, output, stopAfter, reproFolder;
   std::vector<std::string> targets{"cpu"};
   std::string activations = "int8", cacheType = "f16";
-  bool reference = false, timeReport = false, allowNonfinite = false,
-       listSupported = false;
+  bool reference = false, orderFree = false, timeReport = false,
+       allowNonfinite = false, listSupported = false;
   tool::ChildLimits limits;
 };
 
@@ -61,6 +61,7 @@ rt::Status compile(const Options &options, ArtifactWriter *writer,
   PartTimer timer(options.timeReport);
   CompileOptions compileOptions;
   compileOptions.reference = options.reference;
+  compileOptions.orderFree = options.orderFree;
   compileOptions.numeric.activations =
       options.activations == "int8" ? Activations::Int8 : Activations::F32;
   compileOptions.numeric.cacheType =
@@ -109,11 +110,11 @@ void saveRepro(const Options &options, const std::string &error) {
   fs::copy_file(options.input, folder / fs::path(options.input).filename(),
                 fs::copy_options::overwrite_existing, failure);
   if (FILE *file = std::fopen((folder / "command.txt").c_str(), "w")) {
-    std::fprintf(file,
-                 "chorus-compile %s --activations=%s --kv-cache=%s%s\n%s\n",
-                 fs::path(options.input).filename().c_str(),
-                 options.activations.c_str(), options.cacheType.c_str(),
-                 options.reference ? " --reference" : "", error.c_str());
+    std::fprintf(
+        file, "chorus-compile %s --activations=%s --kv-cache=%s%s%s\n%s\n",
+        fs::path(options.input).filename().c_str(), options.activations.c_str(),
+        options.cacheType.c_str(), options.reference ? " --reference" : "",
+        options.orderFree ? " --order-free" : "", error.c_str());
     std::fclose(file);
   }
 }
@@ -169,6 +170,13 @@ int main(int argc, char **argv) {
         app.add_flag(
                "--reference", options.reference,
                "Compile every op through its definition (slow; for comparison)")
+            ->group(numbers);
+        app.add_flag(
+               "--order-free", options.orderFree,
+               "Let kernels add in the order that suits their shape: bits "
+               "then depend on what runs beside (for measuring what equal "
+               "bits cost)")
+            ->excludes("--reference")
             ->group(numbers);
         app.add_flag("--allow-nonfinite", options.allowNonfinite,
                      "Accept NaN and infinities among the weights")

@@ -17,6 +17,9 @@ struct CompileOptions {
   NumericOptions numeric;
   /// Compile every op through its decomposition (slow; for comparison).
   bool reference = false;
+  /// Let kernels add in the order that suits their shape. The numeric contract
+  /// does not hold then; for measuring what it costs.
+  bool orderFree = false;
   /// Called when a part of the work starts, with a few words for people.
   std::function<void(const std::string &)> progress = [](const std::string &) {
   };

@@ -11,8 +11,9 @@ using namespace mlir;
 
 namespace chorus {
 
-KernelBuilder::KernelBuilder(ModuleOp module, const CPUTarget &target)
-    : target(target), builder(module.getContext()),
+KernelBuilder::KernelBuilder(ModuleOp module, const CPUTarget &target,
+                             bool orderFree)
+    : target(target), orderFree(orderFree), builder(module.getContext()),
       loc(builder.getUnknownLoc()), i8(builder.getI8Type()),
       i16(builder.getI16Type()), i32(builder.getI32Type()),
       i64(builder.getI64Type()), f16(builder.getF16Type()),

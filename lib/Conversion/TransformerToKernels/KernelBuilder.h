@@ -28,9 +28,11 @@ constexpr int64_t lanes = 16;
 
 class KernelBuilder {
 public:
-  KernelBuilder(mlir::ModuleOp module, const CPUTarget &target);
+  KernelBuilder(mlir::ModuleOp module, const CPUTarget &target, bool orderFree);
 
   const CPUTarget &target;
+  /// Sums may have the order that suits the kernel's shape.
+  const bool orderFree;
   mlir::OpBuilder builder;
   mlir::Location loc;
   /// All kernels so far; a kernel's number is its place here.

@@ -473,20 +473,37 @@ LLVM::LLVMFuncOp streamTile(const Product &p, int64_t rows, int64_t tail) {
   LLVM::LLVMFuncOp function =
       k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64});
   Value input = function.getArgument(0), panel = function.getArgument(1);
-  Values acc = k.loop(k.constant(0), k.constant(p.blocks()), 1,
-                      Values(rows, k.splatConstant(0)),
+  int64_t unitBytes = panelBlockBytes(p.weightType);
+  auto addBlock = [&](Value block, Values &acc) {
+    Value unit = k.offset(panel, k.mul(block, unitBytes));
+    Value ahead = k.offset(unit, function.getArgument(6));
+    for (int64_t at = 0; at < unitBytes; at += 64)
+      k.prefetch(k.offset(ahead, at));
+    PackedBlock weights(one, unit);
+    emitBlock(one, weights, rows, 1, input, block, acc, /*twoChains=*/true);
+  };
+  // One chain over all blocks; where the order is free, one of the even and one
+  // of the odd ones.
+  int64_t chains = k.orderFree ? 2 : 1, whole = p.blocks() / chains * chains;
+  Values acc = k.loop(k.constant(0), k.constant(whole), chains,
+                      Values(chains * rows, k.splatConstant(0)),
                       [&](Value block, ValueRange state) {
-                        Values next(state);
-                        int64_t unitBytes = panelBlockBytes(p.weightType);
-                        Value unit = k.offset(panel, k.mul(block, unitBytes));
-                        Value ahead = k.offset(unit, function.getArgument(6));
-                        for (int64_t at = 0; at < unitBytes; at += 64)
-                          k.prefetch(k.offset(ahead, at));
-                        PackedBlock weights(one, unit);
-                        emitBlock(one, weights, rows, 1, input, block, next,
-                                  /*twoChains=*/true);
+                        Values next;
+                        for (int64_t chain = 0; chain < chains; ++chain) {
+                          Values part(state.slice(chain * rows, rows));
+                          addBlock(k.add(block, chain), part);
+                          next.append(part);
+                        }
                         return next;
                       });
+  if (k.orderFree) {
+    Values odd(ArrayRef<Value>(acc).drop_front(rows));
+    acc.resize(rows);
+    if (whole < p.blocks())
+      addBlock(k.constant(whole), acc);
+    for (int64_t row = 0; row < rows; ++row)
+      acc[row] = k.addf(acc[row], odd[row]);
+  }
   for (int64_t row = 0; row < rows; ++row)
     storeRow(
         one, acc[row],

@@ -22,10 +22,11 @@ namespace chorus {
 
 FailureOr<KernelModule> lowerToKernels(ModuleOp source,
                                        const WeightPlan &weights,
-                                       const CPUTarget &target) {
+                                       const CPUTarget &target,
+                                       bool orderFree) {
   KernelModule result;
   result.module = ModuleOp::create(source.getLoc());
-  KernelBuilder k(*result.module, target);
+  KernelBuilder k(*result.module, target, orderFree);
   for (auto function : source.getOps<func::FuncOp>()) {
     if (!function.isPublic())
       continue;
@@ -64,7 +65,8 @@ struct ConvertTransformerToKernelsPass
     WeightPlan weights;
     if (failed(weights.build(module)))
       return signalPassFailure();
-    FailureOr<KernelModule> kernels = lowerToKernels(module, weights, *found);
+    FailureOr<KernelModule> kernels =
+        lowerToKernels(module, weights, *found, /*orderFree=*/false);
     if (failed(kernels))
       return signalPassFailure();
     module.getBodyRegion().takeBody(kernels->module->getBodyRegion());

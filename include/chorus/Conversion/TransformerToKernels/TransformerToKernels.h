@@ -28,10 +28,12 @@ bool hasKernel(mlir::Operation *op);
 
 /// Emits every public function of `source` (fused form, or plain functions of
 /// transformer and linalg ops on tensors) for `target`. Fails with a diagnostic
-/// where no kernel handles an op.
+/// where no kernel handles an op. With `orderFree` sums have the order that
+/// suits a kernel's shape, so that bits depend on the rows beside a row.
 mlir::FailureOr<KernelModule> lowerToKernels(mlir::ModuleOp source,
                                              const WeightPlan &weights,
-                                             const CPUTarget &target);
+                                             const CPUTarget &target,
+                                             bool orderFree);
 
 } // namespace chorus
 
