@@ -178,11 +178,13 @@ struct CodeSegments {
     std::vector<KernelInfo> kernels;
   };
   std::vector<Variant> codes;
+  uint32_t weights = 0;
+  int32_t tokenizer = -1;
 };
 
-flatbuffers::Offset<artifact::Model>
-writeModel(Builder &b, const ModelMetadata &metadata, const CodeSegments &code,
-           uint32_t weights, int32_t tokenizer) {
+flatbuffers::Offset<artifact::Model> writeModel(Builder &b,
+                                                const ModelMetadata &metadata,
+                                                const CodeSegments &code) {
   std::vector<flatbuffers::Offset<artifact::Entry>> entries;
   std::vector<flatbuffers::Offset<artifact::State>> states;
   for (const EntryInfo &entry : code.entries) {
@@ -220,9 +222,9 @@ writeModel(Builder &b, const ModelMetadata &metadata, const CodeSegments &code,
   if (s.minP)
     defaults.add_min_p(*s.minP);
   auto sampling = defaults.Finish();
-  std::string name = metadata.name.empty() ? "model" : metadata.name;
   return artifact::CreateModelDirect(
-      b, name.c_str(), &entries, &states, &codes, weights, tokenizer,
+      b, metadata.name.c_str(), &entries, &states, &codes, code.weights,
+      code.tokenizer,
       metadata.chatTemplate.empty() ? nullptr : metadata.chatTemplate.c_str(),
       metadata.vocabSize, metadata.contextLength, &metadata.stopIds, facts,
       sampling, code.weightBytes);
@@ -271,8 +273,18 @@ rt::StatusOr<std::string> stopAfter(ImportedModel &model,
   return text;
 }
 
-rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
-                        ArtifactWriter &writer) {
+struct ArtifactCompiler::Model {
+  ModelMetadata metadata;
+  CodeSegments code;
+};
+
+ArtifactCompiler::ArtifactCompiler(const CompileOptions &options,
+                                   ArtifactWriter &writer)
+    : options(options), writer(writer) {}
+
+ArtifactCompiler::~ArtifactCompiler() = default;
+
+rt::Status ArtifactCompiler::add(ImportedModel &model) {
   ModuleOp module = *model.module;
   MLIRContext &context = *module.getContext();
   loadDialects(context);
@@ -302,13 +314,12 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
     code.entries = std::move(kernels->entries);
   }
 
-  int32_t tokenizer = -1;
   if (const std::string &bytes = model.metadata.tokenizerSegment;
       !bytes.empty()) {
     rt::StatusOr<uint32_t> segment = writer.addSegment(
         artifact::SegmentKind::Tokenizer, bytes.data(), bytes.size());
     CHORUS_RETURN_IF_ERROR(segment.status());
-    tokenizer = static_cast<int32_t>(*segment);
+    code.tokenizer = static_cast<int32_t>(*segment);
   }
 
   CHORUS_RETURN_IF_ERROR(writer.beginSegment(artifact::SegmentKind::Weights));
@@ -324,12 +335,25 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
       }));
   rt::StatusOr<uint32_t> weights = writer.endSegment();
   CHORUS_RETURN_IF_ERROR(weights.status());
+  code.weights = *weights;
   CHORUS_RETURN_IF_ERROR(model.parameters->checkUnchanged());
+  ModelMetadata metadata = model.metadata;
+  if (metadata.name.empty())
+    metadata.name = "model";
+  // Names tell the models of an artifact apart.
+  if (!models.empty() && models.front().metadata.name == metadata.name)
+    metadata.name += " (verifier)";
+  models.push_back({std::move(metadata), std::move(code)});
+  return {};
+}
 
+rt::Status
+ArtifactCompiler::finish(const std::optional<VerifierSpec> &verifier) {
   options.progress("writing metadata");
   return writer.finish([&](Builder &b, ArtifactWriter::SegmentList segments) {
-    std::vector<flatbuffers::Offset<artifact::Model>> models{
-        writeModel(b, model.metadata, code, *weights, tokenizer)};
+    std::vector<flatbuffers::Offset<artifact::Model>> modelOffsets;
+    for (const Model &model : models)
+      modelOffsets.push_back(writeModel(b, model.metadata, model.code));
     std::vector<flatbuffers::Offset<artifact::CompileOption>> choices;
     auto choice = [&](const char *name, const char *value) {
       choices.push_back(artifact::CreateCompileOptionDirect(b, name, value));
@@ -344,10 +368,15 @@ rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
     auto profile = b.CreateString(numericProfile(options));
     auto requiredFeatures = b.CreateVector(required);
     auto optionList = b.CreateVector(choices);
-    auto modelList = b.CreateVector(models);
+    auto modelList = b.CreateVector(modelOffsets);
+    flatbuffers::Offset<artifact::Scoring> scoring;
+    if (verifier)
+      scoring = artifact::CreateScoringDirect(b, verifier->isGenerator ? 0 : 1,
+                                              verifier->templateText.c_str(),
+                                              verifier->score.c_str());
     return artifact::CreateArtifact(b, producer, CHORUS_STEP_ABI_VERSION,
                                     requiredFeatures, profile, optionList,
-                                    segments, modelList);
+                                    segments, modelList, scoring);
   });
 }
 

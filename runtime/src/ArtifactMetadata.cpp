@@ -593,8 +593,21 @@ Status Decoder::decode(ArtifactMetadata &out) {
   for (uint32_t i = 0; i < out.models.size(); ++i)
     CHORUS_RETURN_IF_ERROR(
         model(root.models()->Get(i), item("models", i), out.models[i]));
-  return noneTwice(out.models, "models",
-                   [](const ModelInfo &m) { return m.name; });
+  CHORUS_RETURN_IF_ERROR(noneTwice(out.models, "models",
+                                   [](const ModelInfo &m) { return m.name; }));
+  if (const fb::Scoring *scoring = root.scoring()) {
+    VerifierInfo &info = out.verifier.emplace();
+    info.model = scoring->model();
+    if (info.model >= out.models.size())
+      return error("A08", "scoring.model",
+                   std::to_string(info.model) + " of " +
+                       std::to_string(out.models.size()));
+    CHORUS_RETURN_IF_ERROR(text(scoring->template_text(),
+                                "scoring.template_text", info.templateText));
+    CHORUS_RETURN_IF_ERROR(
+        text(scoring->score(), "scoring.score", info.score));
+  }
+  return Status();
 }
 
 } // namespace

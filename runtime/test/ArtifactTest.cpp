@@ -192,6 +192,15 @@ TEST(Artifact, A03_Versions) {
   expectChangeRefused([](auto &a) { a.abi_version = 3; }, "A03",
                       "step ABI 3, this version runs 1 to 2");
   expectChangeRefused([](auto &a) { a.abi_version = 0; }, "A03", "step ABI 0");
+  auto scoredBy = [](uint32_t model) {
+    return [model](auto &a) {
+      a.scoring = std::make_unique<artifact::ScoringT>();
+      a.scoring->model = model;
+      a.scoring->template_text = "{{ candidate }}";
+      a.scoring->score = "1";
+    };
+  };
+  expectChangeRefused(scoredBy(1), "A08", "scoring.model: 1 of 1");
   // Another minor version of the same major one is read.
   Bytes minor = fixtureBytes();
   setHeader(minor, artifact_header::minorVersion, 7, 2);

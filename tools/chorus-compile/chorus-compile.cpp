@@ -4,6 +4,7 @@
 #include "chorus/Import/Families/Family.h"
 #include "chorus/Import/GGUF/TensorType.h"
 #include "chorus/Pipelines/Compile.h"
+#include "chorus_rt/ChatTemplate.h"
 #include "chorus_rt/FileMapping.h"
 #include "support/ChildProcess.h"
 #include "support/ToolMain.h"
@@ -23,10 +24,12 @@ namespace {
 
 struct Options {
   std::string input, output, stopAfter, reproFolder;
+  /// A verifier is a file, or "self".
+  std::string verifier, verifierTemplate, score;
   std::vector<std::string> targets{"cpu"};
   std::string activations = "int8", cacheType = "f16";
-  bool reference = false, orderFree = false, timeReport = false,
-       allowNonfinite = false, listSupported = false;
+  bool reference = false, orderFree = false, timeReport = false, allowNonfinite = false,
+       listSupported = false;
   tool::ChildLimits limits;
 };
 
@@ -56,6 +59,22 @@ private:
   std::chrono::steady_clock::time_point start;
 };
 
+rt::StatusOr<VerifierSpec> readVerifier(const Options &options) {
+  rt::StatusOr<rt::FileMapping> file =
+      rt::FileMapping::open(options.verifierTemplate);
+  CHORUS_RETURN_IF_ERROR(file.status());
+  VerifierSpec verifier;
+  verifier.isGenerator = options.verifier == "self";
+  verifier.templateText.assign(reinterpret_cast<const char *>(file->data()),
+                               file->size());
+  verifier.score = options.score;
+  // What can't be parsed is refused now, not when candidates wait for a score.
+  std::string place = rt::escapeForMessage(options.verifierTemplate, 200);
+  CHORUS_RETURN_IF_ERROR(
+      rt::ChatTemplate::parse(verifier.templateText).status());
+  return verifier;
+}
+
 rt::Status compile(const Options &options, ArtifactWriter *writer,
                    tool::Console &console, tool::ChildPart &childPart) {
   PartTimer timer(options.timeReport);
@@ -72,17 +91,22 @@ rt::Status compile(const Options &options, ArtifactWriter *writer,
     console.progress(part);
   };
 
-  compileOptions.progress(
-      "reading " + std::filesystem::path(options.input).filename().string());
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-  ImportOptions importOptions;
-  importOptions.allowNonfinite = options.allowNonfinite;
-  rt::StatusOr<ImportedModel> model =
-      importModel(options.input, importOptions, context);
+  auto import = [&](const std::string &path) {
+    compileOptions.progress("reading " +
+                            std::filesystem::path(path).filename().string());
+    ImportOptions importOptions;
+    importOptions.allowNonfinite = options.allowNonfinite;
+    rt::StatusOr<ImportedModel> model =
+        importModel(path, importOptions, context);
+    console.clearProgress();
+    if (model.ok())
+      for (const std::string &warning : model->metadata.warnings)
+        console.warning("import", warning);
+    return model;
+  };
+  rt::StatusOr<ImportedModel> model = import(options.input);
   CHORUS_RETURN_IF_ERROR(model.status());
-  console.clearProgress();
-  for (const std::string &warning : model->metadata.warnings)
-    console.warning("import", warning);
 
   if (!options.stopAfter.empty()) {
     rt::StatusOr<std::string> text =
@@ -97,7 +121,20 @@ rt::Status compile(const Options &options, ArtifactWriter *writer,
     CHORUS_RETURN_IF_ERROR(file->append(text->data(), text->size()));
     return file->commit();
   }
-  CHORUS_RETURN_IF_ERROR(compileModel(*model, compileOptions, *writer));
+  ArtifactCompiler compiler(compileOptions, *writer);
+  CHORUS_RETURN_IF_ERROR(compiler.add(*model));
+  if (options.verifier.empty()) {
+    CHORUS_RETURN_IF_ERROR(compiler.finish());
+    return writer->flush();
+  }
+  rt::StatusOr<VerifierSpec> verifier = readVerifier(options);
+  CHORUS_RETURN_IF_ERROR(verifier.status());
+  if (!verifier->isGenerator) {
+    rt::StatusOr<ImportedModel> second = import(options.verifier);
+    CHORUS_RETURN_IF_ERROR(second.status());
+    CHORUS_RETURN_IF_ERROR(compiler.add(*second));
+  }
+  CHORUS_RETURN_IF_ERROR(compiler.finish(*verifier));
   return writer->flush();
 }
 
@@ -110,11 +147,12 @@ void saveRepro(const Options &options, const std::string &error) {
   fs::copy_file(options.input, folder / fs::path(options.input).filename(),
                 fs::copy_options::overwrite_existing, failure);
   if (FILE *file = std::fopen((folder / "command.txt").c_str(), "w")) {
-    std::fprintf(
-        file, "chorus-compile %s --activations=%s --kv-cache=%s%s%s\n%s\n",
-        fs::path(options.input).filename().c_str(), options.activations.c_str(),
-        options.cacheType.c_str(), options.reference ? " --reference" : "",
-        options.orderFree ? " --order-free" : "", error.c_str());
+    std::fprintf(file,
+                 "chorus-compile %s --activations=%s --kv-cache=%s%s%s\n%s\n",
+                 fs::path(options.input).filename().c_str(),
+                 options.activations.c_str(), options.cacheType.c_str(),
+                 options.reference ? " --reference" : "",
+                 options.orderFree ? " --order-free" : "", error.c_str());
     std::fclose(file);
   }
 }
@@ -158,6 +196,34 @@ int main(int argc, char **argv) {
         app.add_option("-o,--output", options.output,
                        "File to write (default: STEM.chorus)")
             ->type_name("FILE");
+        app.add_option("--generator", options.input, "The same as IN")
+            ->check(tool::readablePath())
+            ->excludes(input)
+            ->group("Verifier");
+        auto *verifier =
+            app.add_option("--verifier", options.verifier,
+                           "Model that scores the candidates: a file, or "
+                           "'self' for the generator")
+                ->check(CLI::Validator(
+                    [](std::string &path) {
+                      return path == "self" ? "" : tool::readablePath()(path);
+                    },
+                    "FILE|self"))
+                ->group("Verifier");
+        auto *judgeTemplate =
+            app.add_option("--verifier-template", options.verifierTemplate,
+                           "Jinja template of what the verifier reads; "
+                           "variables: question, messages, candidate")
+                ->check(tool::readablePath())
+                ->needs(verifier)
+                ->group("Verifier");
+        auto *score =
+            app.add_option("--score", options.score,
+                           "Score of a candidate, of probabilities of the next "
+                           "token: 'p(\" yes\") / (p(\" yes\") + p(\" no\"))'")
+                ->needs(verifier)
+                ->group("Verifier");
+        verifier->needs(judgeTemplate)->needs(score);
         const char *numbers = "Numbers";
         app.add_option("--activations", options.activations,
                        "Inputs of products with weights in blocks")
@@ -171,11 +237,10 @@ int main(int argc, char **argv) {
                "--reference", options.reference,
                "Compile every op through its definition (slow; for comparison)")
             ->group(numbers);
-        app.add_flag(
-               "--order-free", options.orderFree,
-               "Let kernels add in the order that suits their shape: bits "
-               "then depend on what runs beside (for measuring what equal "
-               "bits cost)")
+        app.add_flag("--order-free", options.orderFree,
+                     "Let kernels add in the order that suits their shape: "
+                     "bits then depend on what runs beside (for measuring what "
+                     "equal bits cost)")
             ->excludes("--reference")
             ->group(numbers);
         app.add_flag("--allow-nonfinite", options.allowNonfinite,

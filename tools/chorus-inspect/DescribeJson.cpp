@@ -121,6 +121,14 @@ static Json modelJson(const rt::ModelInfo &model,
           {"sampling", sampling}};
 }
 
+static Json verifierJson(const rt::ArtifactMetadata &metadata) {
+  if (!metadata.verifier)
+    return nullptr;
+  return {{"model", metadata.models[metadata.verifier->model].name},
+          {"template", metadata.verifier->templateText},
+          {"score", metadata.verifier->score}};
+}
+
 std::string inspect::describeJson(
     const rt::Artifact &artifact,
     const std::vector<std::optional<TokenizerSummary>> &tokenizers) {
@@ -148,6 +156,7 @@ std::string inspect::describeJson(
                {"numeric_profile", metadata.numericProfile},
                {"options", options},
                {"models", models},
+               {"verifier", verifierJson(metadata)},
                {"segments", segments}};
   // Names come from files: bytes that are no UTF-8 are replaced.
   return root.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -193,6 +193,10 @@ std::string inspect::describeText(
         "option    " + clean(option.name) + " = " + clean(option.value) + "\n";
   for (size_t i = 0; i < metadata.models.size(); ++i)
     text += modelText(metadata.models[i], tokenizers[i]);
+  if (const auto &verifier = metadata.verifier)
+    text += "\nverifier " + clean(metadata.models[verifier->model].name) +
+            "\n  template " + sizeText(verifier->templateText.size()) +
+            "\n  score    " + clean(verifier->score, 1000) + "\n";
 
   text += "\nsegments\n";
   for (size_t i = 0; i < metadata.segments.size(); ++i) {

@@ -8,6 +8,7 @@
 #include "chorus/Pipelines/Pipelines.h"
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,11 +34,33 @@ rt::StatusOr<std::string> stopAfter(ImportedModel &model,
                                     const CompileOptions &options,
                                     const std::string &phase);
 
-/// Compiles `model`, whose module is used up, into `writer`, which is finished
-/// but not committed. Exit code 3, code `unsupported`, where the model needs
-/// something that no pass or kernel can do, naming the op and its place.
-rt::Status compileModel(ImportedModel &model, const CompileOptions &options,
-                        ArtifactWriter &writer);
+/// How an artifact's candidates are scored; the artifact's schema says more.
+struct VerifierSpec {
+  bool isGenerator = false; ///< Else it is the second model.
+  std::string templateText, score;
+};
+
+/// Compiles models into one artifact.
+class ArtifactCompiler {
+public:
+  /// Both outlive the compiler.
+  ArtifactCompiler(const CompileOptions &options, ArtifactWriter &writer);
+  ~ArtifactCompiler();
+
+  /// Compiles `model`, whose module is used up. Exit code 3, code
+  /// `unsupported`, where it needs something that no pass or kernel can do,
+  /// naming the op and its place.
+  rt::Status add(ImportedModel &model);
+
+  /// Writes the metadata: `writer` is finished, but not committed.
+  rt::Status finish(const std::optional<VerifierSpec> &verifier = {});
+
+private:
+  struct Model;
+  const CompileOptions &options;
+  ArtifactWriter &writer;
+  std::vector<Model> models;
+};
 
 } // namespace chorus
 

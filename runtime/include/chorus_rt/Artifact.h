@@ -132,6 +132,12 @@ struct ModelInfo {
   const EntryInfo *stepEntry() const;
 };
 
+/// How candidates of models()[0] are scored.
+struct VerifierInfo {
+  uint32_t model = 0; ///< Reads the rendered template; 0: the generator itself.
+  std::string_view templateText, score;
+};
+
 struct CompileOptionInfo {
   std::string_view name, value;
 };
@@ -145,6 +151,7 @@ struct ArtifactMetadata {
   std::vector<CompileOptionInfo> options;
   std::vector<SegmentInfo> segments;
   std::vector<ModelInfo> models;
+  std::optional<VerifierInfo> verifier;
 };
 
 /// Bytes of one page of a paged key-value cache: per layer and kv head keys

@@ -59,7 +59,11 @@ compiledModel(const chorus::test::ScratchFolder &folder) {
   rt::StatusOr<ArtifactWriter> writer =
       ArtifactWriter::create(folder.path("tiny.chorus"));
   EXPECT_TRUE(writer.ok()) << writer.status().line("");
-  rt::Status status = compileModel(*model, {}, *writer);
+  CompileOptions options;
+  ArtifactCompiler compiler(options, *writer);
+  rt::Status status = compiler.add(*model);
+  EXPECT_TRUE(status.ok()) << status.line("");
+  status = compiler.finish();
   EXPECT_TRUE(status.ok()) << status.line("");
   status = writer->commit();
   EXPECT_TRUE(status.ok()) << status.line("");
