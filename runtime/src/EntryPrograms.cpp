@@ -45,7 +45,8 @@ Status StepEntryProgram::run(const StepTables &tables, uint8_t *pool,
   const void *inputs[] = {tables.tokens.data(), tables.positions.data(),
                           tables.outputRows.data()};
   void *outputs[] = {logits, logSumExp};
-  chorus_paged_state state{sizeof state, pool, tables.rowPages.data()};
+  chorus_paged_state state{sizeof state, pool, tables.rowPages.data(),
+                           /*sharing_rows=*/0};
   chorus_entry_args args{};
   args.arena = arena;
   args.symbols = symbols;

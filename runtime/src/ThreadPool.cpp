@@ -72,8 +72,12 @@ void ThreadPool::apiParallelFor(void *self, chorus_parallel_body body,
 }
 
 ThreadPool::ThreadPool(int threads)
-    : table{sizeof(chorus_runtime_api), this, apiParallelFor,
-            streamPrefetchBytes(), /*entered=*/nullptr} {
+    : table{sizeof(chorus_runtime_api),
+            this,
+            apiParallelFor,
+            streamPrefetchBytes(),
+            /*entered=*/nullptr,
+            /*threads=*/1} {
   threads = std::clamp(threads, 1, maxThreads);
   // With more threads than cores a spinning thread only takes the core from
   // one that has work.
@@ -96,6 +100,7 @@ ThreadPool::ThreadPool(int threads)
   // moves nothing.
   workers.resize(started);
   activeThreads = static_cast<int>(started) + 1;
+  table.threads = activeThreads;
 }
 
 ThreadPool::~ThreadPool() {

@@ -42,7 +42,8 @@ std::shared_ptr<const Program> mustLoad(const std::string &cpu = "auto") {
 }
 
 /// A pool of no threads.
-const chorus_runtime_api serialApi = {sizeof(chorus_runtime_api), nullptr,
+const chorus_runtime_api serialApi = {sizeof(chorus_runtime_api),
+                                      nullptr,
                                       [](void *, chorus_parallel_body body,
                                          const void *context, int64_t count,
                                          int64_t) {
@@ -50,7 +51,8 @@ const chorus_runtime_api serialApi = {sizeof(chorus_runtime_api), nullptr,
                                         body(context, count / 2, count);
                                       },
                                       /*prefetch_bytes=*/0,
-                                      /*entered=*/nullptr};
+                                      /*entered=*/nullptr,
+                                      /*threads=*/1};
 
 /// The class, code and a part of the line of an error.
 void expectStatus(const Status &status, ExitCode exitCode,

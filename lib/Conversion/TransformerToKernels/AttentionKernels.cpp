@@ -1,17 +1,21 @@
 //===- AttentionKernels.cpp - Attention over paged keys and values --------===//
 //
-// A dispatch unit is a run of rows times one kv head. Inside it, rows of one
-// sequence that follow each other form a block: their query heads share every
-// load of a page. A row's own sequence of operations does not depend on the
-// rows beside it (docs/NumericContract.md).
+// A dispatch unit is a block of rows times one kv head. Neighbouring rows whose
+// tables name the same page form a run: rows of one sequence in prefill, or of
+// sequences with a common beginning. All query heads of a run share every load
+// of the page. Tables differ from the first page on that is not shared, so the
+// runs of a block form a tree, which is walked depth first: a run goes on for
+// as many pages as its rows have in common, then it splits. A row's own
+// sequence of operations does not depend on the rows beside it
+// (docs/NumericContract.md).
 //
 //===----------------------------------------------------------------------===//
 
 #include "EntryLowering.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-
 #include "llvm/ADT/STLExtras.h"
+
+#include <limits>
 
 using namespace mlir;
 using namespace chorus::transformer;
@@ -20,174 +24,337 @@ namespace chorus {
 
 namespace {
 
-/// Query head rows of one block, whose queries, sums and probabilities stay in
-/// cache.
+/// Query head rows of a block, whose queries and sums stay in cache. A run of
+/// fewer rows works on several pages at once: on so many items, which are pairs
+/// of a page and a row.
 constexpr int64_t blockRows = 48;
 
 /// Positions in one block of the online softmax: one page.
 constexpr int64_t pagePositions = 32;
 
-struct AttentionShape {
+/// Bytes of the scores of one item.
+constexpr int64_t scoreBytes = 4 * pagePositions;
+
+/// Units that a thread gets at least where there are rows enough: one more or
+/// less then matters little.
+constexpr int64_t unitsPerThread = 4;
+
+/// State of the rows of a block, and what is done with a run of them. A row
+/// here is one query head of one token; the heads of a group stand together.
+struct AttentionBlock {
   KernelBuilder &k;
-  int64_t headDim, groupHeads;
+  int64_t headDim, group;
   Type cacheType;
   float scale;
 
-  int64_t slotBytes() const { return cacheType.getIntOrFloatBitWidth() / 8; }
-  int64_t paddedDim() const { return llvm::alignTo(headDim, lanes); }
-  int64_t maxTokens() const {
-    return std::max<int64_t>(1, blockRows / groupHeads);
-  }
-  int64_t maxRows() const { return maxTokens() * groupHeads; }
+  // [rows]: queries [head_dim], sums [padded head_dim], maxima and totals of
+  // the online softmax, and the row's position + 1 (i64).
+  Value queries, sums, maxima, totals, ends;
+  // [items], rows fastest: scores [32], then probabilities; the maximum after
+  // the page; the factor of what came before; a result of the page alone.
+  Value scores, newMaxima, corrections, pageResults;
+  Value converted; ///< One head's keys and values of a page as f32.
 
-  /// Tile heights, descending to 1, with the natural one of a decode row.
-  SmallVector<int64_t> tileSizes(int64_t largest) const {
-    SmallVector<int64_t> sizes{largest};
-    if (groupHeads < largest)
-      sizes.push_back(groupHeads);
-    for (int64_t size = largest / 2; size >= 1; size /= 2)
-      sizes.push_back(size);
-    llvm::sort(sizes, std::greater<>());
-    sizes.erase(llvm::unique(sizes), sizes.end());
-    return sizes;
+  AttentionBlock(KernelBuilder &k, AttentionOp op, Type cacheType)
+      : k(k), headDim(op.getHeadDim()),
+        group(static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads())),
+        cacheType(cacheType),
+        scale(static_cast<float>(op.getScale().convertToDouble())) {}
+
+  int64_t paddedDim() const { return llvm::alignTo(headDim, lanes); }
+  int64_t maxTokens() const { return std::max<int64_t>(1, blockRows / group); }
+  int64_t maxRows() const { return maxTokens() * group; }
+  int64_t maxItems() const { return std::max(blockRows, maxRows()); }
+
+  void allocate();
+  /// Rows [first, first + count) attend to `pages` pages, the first of which
+  /// starts at position `start`. `address` gives the page of an index.
+  void attend(Value first, Value count, Value pages, Value start,
+              function_ref<Value(Value)> address);
+
+private:
+  static int64_t bytesOf(Type element) {
+    return element.getIntOrFloatBitWidth() / 8;
   }
+  Value item(Value array, Value index) {
+    return k.offset(array, k.mul(index, 4));
+  }
+  SmallVector<int64_t> tileSizes(int64_t largest) const;
+  void convert(Value page);
+  void score(Type type, Value first, Value count, Value keys, Value out);
+  void mask(Value first, Value count, Value out, Value start);
+  void softmax(Value first, Value count, Value pages);
+  void addValues(Type type, Value first, Value count, Value pages, Value start,
+                 function_ref<Value(Value)> address);
 };
 
-/// scores[row][32] = queries of `count` rows times the keys of a page.
-void emitScores(const AttentionShape &shape, Value queries, Value keys,
-                Value scores, Value count) {
-  KernelBuilder &k = shape.k;
-  int64_t vectors = k.target.scoreVectors;
-  k.tiles(
-      count, shape.tileSizes(k.target.scoreRows),
-      [&](Value first, int64_t rows) {
-        Value query = k.offset(queries, k.mul(first, 4 * shape.headDim));
-        Value out = k.offset(scores, k.mul(first, 4 * pagePositions));
-        for (int64_t position = 0; position < pagePositions;
-             position += vectors * lanes) {
-          Values acc = k.loop(
-              k.constant(0), k.constant(shape.headDim), 1,
-              Values(rows * vectors, k.splatConstant(0)),
-              [&](Value channel, ValueRange state) {
-                Values next(state);
-                Value key = k.offset(
-                    keys, k.mul(channel, pagePositions * shape.slotBytes()));
-                Values loaded;
-                for (int64_t v = 0; v < vectors; ++v)
-                  loaded.push_back(
-                      k.widen(k.load(k.vec(shape.cacheType),
-                                     k.offset(key, (position + v * lanes) *
-                                                       shape.slotBytes()))));
-                for (int64_t row = 0; row < rows; ++row) {
-                  Value at = k.offset(k.offset(query, 4 * shape.headDim * row),
-                                      k.mul(channel, 4));
-                  Value q = k.splat(k.load(k.f32, at));
-                  for (int64_t v = 0; v < vectors; ++v)
-                    next[row * vectors + v] =
-                        k.fma(q, loaded[v], next[row * vectors + v]);
-                }
-                return next;
-              });
-          for (int64_t row = 0; row < rows; ++row)
+void AttentionBlock::allocate() {
+  int64_t rows = maxRows(), items = maxItems();
+  // Whole vectors are read and written past the last row and item.
+  queries = k.scratch(4 * rows * headDim);
+  sums = k.scratch(4 * rows * paddedDim());
+  maxima = k.scratch(4 * (rows + lanes));
+  totals = k.scratch(4 * (rows + lanes));
+  ends = k.scratch(8 * rows);
+  scores = k.scratch(scoreBytes * llvm::alignTo(items, lanes));
+  newMaxima = k.scratch(4 * (items + lanes));
+  corrections = k.scratch(4 * (items + lanes));
+  pageResults = k.scratch(4 * (items + lanes));
+  if (!cacheType.isF32())
+    converted = k.scratch(scoreBytes * (headDim + paddedDim()));
+}
+
+/// Tile heights, descending to 1, with the natural one of a decode row.
+SmallVector<int64_t> AttentionBlock::tileSizes(int64_t largest) const {
+  SmallVector<int64_t> sizes{largest};
+  if (group < largest)
+    sizes.push_back(group);
+  for (int64_t size = largest / 2; size >= 1; size /= 2)
+    sizes.push_back(size);
+  llvm::sort(sizes, std::greater<>());
+  sizes.erase(llvm::unique(sizes), sizes.end());
+  return sizes;
+}
+
+void AttentionBlock::convert(Value page) {
+  k.loop(k.constant(0), k.constant(pagePositions * (headDim + paddedDim())),
+         2 * lanes, [&](Value element) {
+           for (int64_t i : {int64_t(0), lanes}) {
+             Value at = k.add(element, i);
+             Value x = k.load(k.vec(cacheType),
+                              k.offset(page, k.mul(at, bytesOf(cacheType))));
+             k.store(k.widen(x), item(converted, at));
+           }
+         });
+}
+
+/// out[row][32] = queries of `count` rows times the keys of a page.
+void AttentionBlock::score(Type type, Value first, Value count, Value keys,
+                           Value out) {
+  int64_t vectors = k.target.scoreVectors, slot = bytesOf(type);
+  Value rowQueries = k.offset(queries, k.mul(first, 4 * headDim));
+  k.tiles(count, tileSizes(k.target.scoreRows), [&](Value tile, int64_t rows) {
+    Value query = k.offset(rowQueries, k.mul(tile, 4 * headDim));
+    Value to = k.offset(out, k.mul(tile, scoreBytes));
+    for (int64_t position = 0; position < pagePositions;
+         position += vectors * lanes) {
+      Values acc = k.loop(
+          k.constant(0), k.constant(headDim), 1,
+          Values(rows * vectors, k.splatConstant(0)),
+          [&](Value channel, ValueRange state) {
+            Values next(state);
+            Value key = k.offset(keys, k.mul(channel, pagePositions * slot));
+            Values loaded;
             for (int64_t v = 0; v < vectors; ++v)
-              k.store(acc[row * vectors + v],
-                      k.offset(out, 4 * (row * pagePositions + position +
-                                         v * lanes)));
-        }
-      });
+              loaded.push_back(k.widen(k.load(
+                  k.vec(type), k.offset(key, (position + v * lanes) * slot))));
+            for (int64_t row = 0; row < rows; ++row) {
+              Value at = k.offset(k.offset(query, 4 * headDim * row),
+                                  k.mul(channel, 4));
+              Value q = k.splat(k.load(k.f32, at));
+              for (int64_t v = 0; v < vectors; ++v)
+                next[row * vectors + v] =
+                    k.fma(q, loaded[v], next[row * vectors + v]);
+            }
+            return next;
+          });
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t v = 0; v < vectors; ++v)
+          k.store(acc[row * vectors + v],
+                  k.offset(to, row * scoreBytes + 4 * (position + v * lanes)));
+    }
+  });
 }
 
-/// One row's block of the online softmax: scores become probabilities, the
-/// running maximum and sum move on, `correction` is what the sums so far are
-/// multiplied by. `visible`: positions of the block that the row sees, i64.
-void emitSoftmaxRow(KernelBuilder &k, Value scores, Value maximum, Value total,
-                    Value correction, Value visible) {
+/// Scores of positions that a row does not see become -inf.
+void AttentionBlock::mask(Value first, Value count, Value out, Value start) {
+  k.loop(k.constant(0), count, 1, [&](Value row) {
+    Value end = k.load(k.i64, k.offset(ends, k.mul(k.add(first, row), 8)));
+    Value visible = k.sub(end, start);
+    k.when(k.less(visible, k.constant(pagePositions)), [&] {
+      Value limit = k.splat(k.truncate(visible, k.i32));
+      Value lowest = k.splatConstant(-std::numeric_limits<float>::infinity());
+      for (int64_t position = 0; position < pagePositions; position += lanes) {
+        Value at =
+            k.offset(k.offset(out, k.mul(row, scoreBytes)), 4 * position);
+        Value index =
+            k.add(k.iota(), k.splatConstantI32(static_cast<int32_t>(position)));
+        Value x = k.load(k.vec(k.f32), at);
+        k.store(k.select(k.less(index, limit), x, lowest), at);
+      }
+    });
+  });
+}
+
+/// The online softmax of all items: scores become probabilities, the rows'
+/// maxima and totals move on.
+void AttentionBlock::softmax(Value first, Value count, Value pages) {
   constexpr int64_t vectors = pagePositions / lanes;
-  Value limit = k.splat(k.truncate(visible, k.i32));
-  Value lowest = k.splatConstant(-std::numeric_limits<float>::infinity());
-  Values s;
-  for (int64_t v = 0; v < vectors; ++v) {
-    Value x = k.load(k.vec(k.f32), k.offset(scores, 64 * v));
-    Value position =
-        k.add(k.iota(), k.splatConstantI32(static_cast<int32_t>(v * lanes)));
-    s.push_back(k.select(k.less(position, limit), x, lowest));
-  }
-  Value before = k.load(k.f32, maximum);
-  Value now = k.maximum(before, k.treeMax(k.maximum(s[0], s[1])));
-  k.store(now, maximum);
-  Value factor = k.extract(k.expNonPositive(k.splat(k.subf(before, now))), 0);
-  k.store(factor, correction);
-  Value sum;
-  for (int64_t v = 0; v < vectors; ++v) {
-    Value p = k.expNonPositive(k.subf(s[v], k.splat(now)));
-    k.store(p, k.offset(scores, 64 * v));
-    sum = sum ? k.addf(sum, p) : p;
-  }
-  k.store(k.fma(k.load(k.f32, total), factor, k.treeSum(sum)), total);
+  static_assert(vectors == 2);
+  Value zero = k.constant(0), items = k.mul(pages, count);
+  Type floats = k.vec(k.f32);
+  /// pageResults = a tree over the scores of each item.
+  auto reduce = [&](function_ref<Value(Value, Value)> combine,
+                    function_ref<Value(const Values &)> trees) {
+    int64_t width = k.target.softmaxRows;
+    k.loop(zero, items, width, [&](Value at) {
+      Values halves;
+      for (int64_t i = 0; i < width; ++i) {
+        Value from = k.offset(scores, k.mul(k.add(at, i), scoreBytes));
+        halves.push_back(combine(k.load(floats, from),
+                                 k.load(floats, k.offset(from, 4 * lanes))));
+      }
+      k.store(trees(halves), item(pageResults, at));
+    });
+  };
+  /// body(page's first item, row): for 16 rows of each page, pages ascending.
+  /// Stores of lanes past the page's last row are overwritten by the next page.
+  auto forEachRowVector = [&](function_ref<void(Value, Value, Value)> body) {
+    k.loop(zero, pages, 1, [&](Value page) {
+      k.loop(zero, count, lanes, [&](Value row) {
+        Value inside =
+            k.less(k.iota(), k.splat(k.truncate(k.sub(count, row), k.i32)));
+        body(k.add(k.mul(page, count), row), k.add(first, row), inside);
+      });
+    });
+  };
+
+  reduce([&](Value a, Value b) { return k.maximum(a, b); },
+         [&](const Values &halves) { return k.treeMaxima(halves); });
+  forEachRowVector([&](Value at, Value row, Value inside) {
+    Value maximum = item(maxima, row);
+    Value before = k.load(floats, maximum);
+    Value now = k.maximum(before, k.load(floats, item(pageResults, at)));
+    k.store(now, item(newMaxima, at));
+    k.store(k.subf(before, now), item(corrections, at));
+    k.store(k.select(inside, now, before), maximum);
+  });
+  k.loop(zero, items, lanes, [&](Value at) {
+    Value correction = item(corrections, at);
+    k.store(k.expNonPositive(k.load(floats, correction)), correction);
+  });
+  k.loop(zero, items, 1, [&](Value at) {
+    Value now = k.splat(k.load(k.f32, item(newMaxima, at)));
+    Value from = k.offset(scores, k.mul(at, scoreBytes));
+    for (int64_t v = 0; v < vectors; ++v) {
+      Value score = k.offset(from, 4 * v * lanes);
+      k.store(k.expNonPositive(k.subf(k.load(floats, score), now)), score);
+    }
+  });
+  reduce([&](Value a, Value b) { return k.addf(a, b); },
+         [&](const Values &halves) { return k.treeSums(halves); });
+  forEachRowVector([&](Value at, Value row, Value inside) {
+    Value total = item(totals, row);
+    Value before = k.load(floats, total);
+    Value now = k.fma(before, k.load(floats, item(corrections, at)),
+                      k.load(floats, item(pageResults, at)));
+    k.store(k.select(inside, now, before), total);
+  });
 }
 
-/// sums[row][channels] = sums * correction + probabilities times values, for
-/// the first `positions` positions of a page.
-void emitValues(const AttentionShape &shape, Value probabilities, Value values,
-                Value sums, Value corrections, Value count, Value positions) {
-  KernelBuilder &k = shape.k;
-  int64_t padded = shape.paddedDim(), all = padded / lanes;
-  k.tiles(
-      count, shape.tileSizes(k.target.valueRows),
-      [&](Value first, int64_t rows) {
-        Value p = k.offset(probabilities, k.mul(first, 4 * pagePositions));
-        Value out = k.offset(sums, k.mul(first, 4 * padded));
-        Value factors = k.offset(corrections, k.mul(first, 4));
-        for (int64_t vector = 0; vector < all;
-             vector += k.target.valueVectors) {
-          int64_t width = std::min(k.target.valueVectors, all - vector);
-          auto at = [&](int64_t row, int64_t v) {
-            return k.offset(out, 4 * (row * padded + (vector + v) * lanes));
-          };
-          Values acc;
-          for (int64_t row = 0; row < rows; ++row) {
-            Value factor = k.splat(k.load(k.f32, k.offset(factors, 4 * row)));
-            for (int64_t v = 0; v < width; ++v)
-              acc.push_back(k.mulf(k.load(k.vec(k.f32), at(row, v)), factor));
-          }
-          acc = k.loop(
-              k.constant(0), positions, 1, acc,
-              [&](Value position, ValueRange state) {
-                Values next(state);
-                Value from = k.offset(
-                    values, k.mul(position, padded * shape.slotBytes()));
-                Values loaded;
-                for (int64_t v = 0; v < width; ++v)
-                  loaded.push_back(
-                      k.widen(k.load(k.vec(shape.cacheType),
-                                     k.offset(from, (vector + v) * lanes *
-                                                        shape.slotBytes()))));
-                for (int64_t row = 0; row < rows; ++row) {
-                  Value weight = k.splat(k.load(
-                      k.f32, k.offset(k.offset(p, 4 * pagePositions * row),
-                                      k.mul(position, 4))));
+/// sums[row][channels] = sums * correction + probabilities times values, page
+/// by page, for the positions that a row of the tile sees.
+void AttentionBlock::addValues(Type type, Value first, Value count, Value pages,
+                               Value start,
+                               function_ref<Value(Value)> address) {
+  int64_t padded = paddedDim(), all = padded / lanes, slot = bytesOf(type);
+  k.tiles(count, tileSizes(k.target.valueRows), [&](Value tile, int64_t rows) {
+    Value out = k.offset(sums, k.mul(k.add(first, tile), 4 * padded));
+    Value end;
+    for (int64_t row = 0; row < rows; ++row) {
+      Value at = k.add(k.add(first, tile), row);
+      Value mine = k.load(k.i64, k.offset(ends, k.mul(at, 8)));
+      end = end ? k.max(end, mine) : mine;
+    }
+    for (int64_t vector = 0; vector < all; vector += k.target.valueVectors) {
+      int64_t width = std::min(k.target.valueVectors, all - vector);
+      auto at = [&](int64_t row, int64_t v) {
+        return k.offset(out, 4 * (row * padded + (vector + v) * lanes));
+      };
+      Values acc;
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t v = 0; v < width; ++v)
+          acc.push_back(k.load(k.vec(k.f32), at(row, v)));
+      acc = k.loop(
+          k.constant(0), pages, 1, acc, [&](Value page, ValueRange state) {
+            Value firstItem = k.add(k.mul(page, count), tile);
+            Value p = k.offset(scores, k.mul(firstItem, scoreBytes));
+            Value values =
+                k.offset(address(page), headDim * pagePositions * slot);
+            Values scaled(state);
+            for (int64_t row = 0; row < rows; ++row) {
+              Value factor = k.splat(k.load(
+                  k.f32, k.offset(item(corrections, firstItem), 4 * row)));
+              for (int64_t v = 0; v < width; ++v)
+                scaled[row * width + v] =
+                    k.mulf(scaled[row * width + v], factor);
+            }
+            Value pageStart = k.add(start, k.mul(page, pagePositions));
+            Value positions =
+                k.min(k.sub(end, pageStart), k.constant(pagePositions));
+            return k.loop(
+                k.constant(0), positions, 1, scaled,
+                [&](Value position, ValueRange inner) {
+                  Values next(inner);
+                  Value from = k.offset(values, k.mul(position, padded * slot));
+                  Values loaded;
                   for (int64_t v = 0; v < width; ++v)
-                    next[row * width + v] =
-                        k.fma(weight, loaded[v], next[row * width + v]);
-                }
-                return next;
-              });
-          for (int64_t row = 0; row < rows; ++row)
-            for (int64_t v = 0; v < width; ++v)
-              k.store(acc[row * width + v], at(row, v));
-        }
+                    loaded.push_back(k.widen(
+                        k.load(k.vec(type),
+                               k.offset(from, (vector + v) * lanes * slot))));
+                  for (int64_t row = 0; row < rows; ++row) {
+                    Value weight = k.splat(
+                        k.load(k.f32, k.offset(k.offset(p, scoreBytes * row),
+                                               k.mul(position, 4))));
+                    for (int64_t v = 0; v < width; ++v)
+                      next[row * width + v] =
+                          k.fma(weight, loaded[v], next[row * width + v]);
+                  }
+                  return next;
+                });
+          });
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t v = 0; v < width; ++v)
+          k.store(acc[row * width + v], at(row, v));
+    }
+  });
+}
+
+void AttentionBlock::attend(Value first, Value count, Value pages, Value start,
+                            function_ref<Value(Value)> address) {
+  auto scoreAll = [&](Type type, function_ref<Value(Value)> from) {
+    k.loop(k.constant(0), pages, 1, [&](Value page) {
+      Value out = k.offset(scores, k.mul(k.mul(page, count), scoreBytes));
+      score(type, first, count, from(page), out);
+      mask(first, count, out, k.add(start, k.mul(page, pagePositions)));
+    });
+  };
+  if (cacheType.isF32()) {
+    scoreAll(k.f32, address);
+    softmax(first, count, pages);
+    addValues(k.f32, first, count, pages, start, address);
+    return;
+  }
+  // Many rows: one page, which is widened once. Few: on each load.
+  auto once = [&](Value) { return converted; };
+  Value few = k.less(count, k.constant(k.target.widenRows));
+  k.when(
+      few, [&] { scoreAll(cacheType, address); },
+      [&] {
+        convert(address(k.constant(0)));
+        scoreAll(k.f32, once);
       });
+  softmax(first, count, pages);
+  k.when(
+      few, [&] { addValues(cacheType, first, count, pages, start, address); },
+      [&] { addValues(k.f32, first, count, pages, start, once); });
 }
 
 } // namespace
 
-/// block(frame, first row, rows, kv head): rows of one sequence, neighbours.
+/// block(frame, first row, rows, kv head)
 LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
-  AttentionShape shape{
-      k, op.getHeadDim(),
-      static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads()),
-      plan.info.states[0].elementType,
-      static_cast<float>(op.getScale().convertToDouble())};
+  AttentionBlock block(k, op, plan.info.states[0].elementType);
   std::string name =
       (plan.info.name + "." + Twine(dispatchNumber++) + ".attention_block")
           .str();
@@ -196,18 +363,20 @@ LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
   frame = function.getArgument(0);
   Value firstRow = function.getArgument(1), tokens = function.getArgument(2),
         head = function.getArgument(3);
-  int64_t headDim = shape.headDim, padded = shape.paddedDim(),
-          rows = shape.maxRows(), group = shape.groupHeads;
-  Value queries = k.scratch(4 * rows * headDim),
-        sums = k.scratch(4 * rows * padded),
-        scores = k.scratch(4 * rows * pagePositions),
-        maxima = k.scratch(4 * rows), totals = k.scratch(4 * rows),
-        corrections = k.scratch(4 * rows);
-  Value count = k.mul(tokens, group);
+  int64_t headDim = block.headDim, padded = block.paddedDim(),
+          group = block.group;
+  block.allocate();
+  Value pagesDone = k.scratch(8 * block.maxTokens());
   Value headColumn = k.mul(head, 4 * group * headDim);
 
-  // Queries, scaled once; empty sums.
   RowBuffer query = buffer(op.getQuery()), output = buffer(op.getResult());
+  Value positions =
+      k.offset(buffer(op.getPositions()).base, k.mul(firstRow, 4));
+  Value tables = k.offset(readSlot(stateSlot() + 1, k.ptr), k.mul(firstRow, 8));
+  auto positionOf = [&](Value token) {
+    return k.extendUnsigned(k.load(k.i32, k.offset(positions, k.mul(token, 4))),
+                            k.i64);
+  };
   auto forEachRow =
       [&](function_ref<void(Value token, int64_t inGroup, Value row)> body) {
         k.loop(k.constant(0), tokens, 1, [&](Value token) {
@@ -215,56 +384,101 @@ LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
             body(token, i, k.add(k.mul(token, group), i));
         });
       };
+
+  // Queries, scaled once; empty sums.
   forEachRow([&](Value token, int64_t inGroup, Value row) {
     Value from =
         k.offset(query.base, k.mul(k.add(firstRow, token), query.rowBytes));
     from = k.offset(k.offset(from, headColumn), 4 * headDim * inGroup);
-    Value to = k.offset(queries, k.mul(row, 4 * headDim));
+    Value to = k.offset(block.queries, k.mul(row, 4 * headDim));
     channels(headDim, [&](Value channel, int64_t used) {
       Value at = k.mul(channel, 4);
       Value x = k.loadPartial(k.offset(from, at), used);
-      k.storePartial(k.mulf(x, k.splatConstant(shape.scale)), k.offset(to, at),
+      k.storePartial(k.mulf(x, k.splatConstant(block.scale)), k.offset(to, at),
                      used);
     });
     channels(padded, [&](Value channel, int64_t) {
-      Value to = k.offset(sums, k.mul(k.add(k.mul(row, padded), channel), 4));
+      Value to =
+          k.offset(block.sums, k.mul(k.add(k.mul(row, padded), channel), 4));
       k.store(k.splatConstant(0), to);
     });
     k.store(k.constantF32(-std::numeric_limits<float>::infinity()),
-            k.offset(maxima, k.mul(row, 4)));
-    k.store(k.constantF32(0), k.offset(totals, k.mul(row, 4)));
+            k.offset(block.maxima, k.mul(row, 4)));
+    k.store(k.constantF32(0), k.offset(block.totals, k.mul(row, 4)));
+    k.store(k.add(positionOf(token), 1), k.offset(block.ends, k.mul(row, 8)));
+    k.store(k.constant(0), k.offset(pagesDone, k.mul(token, 8)));
   });
 
-  Value positionsBase = buffer(op.getPositions()).base;
-  Value firstPosition = k.extendUnsigned(
-      k.load(k.i32, k.offset(positionsBase, k.mul(firstRow, 4))), k.i64);
-  Value lastPosition = k.add(firstPosition, k.sub(tokens, k.constant(1)));
-  Value pages = k.load(
-      k.ptr, k.offset(readSlot(stateSlot() + 1, k.ptr), k.mul(firstRow, 8)));
-  Value pageCount = k.add(k.div(lastPosition, pagePositions), 1);
-  k.loop(k.constant(0), pageCount, 1, [&](Value page) {
-    Value keys = pageAddress(op, pages, page, head);
-    Value values = k.offset(keys, headDim * pagePositions * shape.slotBytes());
-    emitScores(shape, queries, keys, scores, count);
-    Value pageStart = k.mul(page, pagePositions);
-    forEachRow([&](Value token, int64_t, Value row) {
-      Value at = k.mul(row, 4);
-      Value visible = k.sub(k.add(k.add(firstPosition, token), 1), pageStart);
-      emitSoftmaxRow(k, k.offset(scores, k.mul(row, 4 * pagePositions)),
-                     k.offset(maxima, at), k.offset(totals, at),
-                     k.offset(corrections, at), visible);
+  auto tableOf = [&](Value token) {
+    return k.load(k.ptr, k.offset(tables, k.mul(token, 8)));
+  };
+  auto pagesOf = [&](Value token) {
+    return k.add(k.div(positionOf(token), pagePositions), 1);
+  };
+  auto doneOf = [&](Value token) {
+    return k.load(k.i64, k.offset(pagesDone, k.mul(token, 8)));
+  };
+  auto pageId = [&](Value token, Value page) {
+    return k.load(k.i32, k.offset(tableOf(token), k.mul(page, 4)));
+  };
+  /// Pages [page, pageEnd) of the run that starts at `token`.
+  auto run = [&](Value token, Value page) {
+    Value next = k.add(token, 1);
+    auto table = [&](Value other) {
+      return k.load(k.i64, k.offset(tables, k.mul(other, 8)));
+    };
+    Value mine = table(token), id = pageId(token, page);
+    Value sequenceEnd = k.skipWhile(
+        next, tokens, [&](Value other) { return k.equal(table(other), mine); });
+    Value sharedEnd = k.skipWhile(sequenceEnd, tokens, [&](Value other) {
+      Value open =
+          k.bitAnd(k.less(page, pagesOf(other)), k.equal(doneOf(other), page));
+      return k.both(open, [&] { return k.equal(pageId(other, page), id); });
     });
-    Value positions = k.min(k.constant(pagePositions),
-                            k.sub(k.add(lastPosition, 1), pageStart));
-    emitValues(shape, scores, values, sums, corrections, count, positions);
-  });
+    Value worthwhile = k.lessOrEqual(readSlot(stateSlot() + 2, k.i64),
+                                     k.sub(sharedEnd, token));
+    Value end = k.select(worthwhile, sharedEnd, sequenceEnd);
+    Value count = k.mul(k.sub(end, token), group);
+    // As many pages as all rows have in common and are worked on at once.
+    Value most =
+        k.max(k.div(k.constant(block.maxItems()), count), k.constant(1));
+    Value pageEnd =
+        k.skipWhile(k.add(page, 1), k.min(k.add(page, most), pagesOf(token)),
+                    [&](Value further) {
+                      Value furtherId = pageId(token, further);
+                      Value same = k.skipWhile(next, end, [&](Value other) {
+                        return k.both(k.less(further, pagesOf(other)), [&] {
+                          return k.equal(pageId(other, further), furtherId);
+                        });
+                      });
+                      return k.equal(same, end);
+                    });
+    Value pages = tableOf(token);
+    block.attend(k.mul(token, group), count, k.sub(pageEnd, page),
+                 k.mul(page, pagePositions), [&](Value index) {
+                   return pageAddress(op, pages, k.add(page, index), head);
+                 });
+    k.loop(token, end, 1, [&](Value other) {
+      k.store(pageEnd, k.offset(pagesDone, k.mul(other, 8)));
+    });
+  };
+  // From the first row that has not seen all of its pages.
+  k.loopWhile(
+      ValueRange{k.constant(0)},
+      [&](ValueRange state) { return k.less(state[0], tokens); },
+      [&](ValueRange state) {
+        Value token = state[0], page = doneOf(token);
+        Value open = k.less(page, pagesOf(token));
+        k.when(open, [&] { run(token, page); });
+        return Values{k.select(open, token, k.add(token, 1))};
+      });
 
   forEachRow([&](Value token, int64_t inGroup, Value row) {
     Value to =
         k.offset(output.base, k.mul(k.add(firstRow, token), output.rowBytes));
     to = k.offset(k.offset(to, headColumn), 4 * headDim * inGroup);
-    Value total = k.splat(k.load(k.f32, k.offset(totals, k.mul(row, 4))));
-    Value from = k.offset(sums, k.mul(row, 4 * padded));
+    Value total = k.splat(k.load(k.f32, k.offset(block.totals, k.mul(row, 4))));
+    Value from = k.offset(block.sums, k.mul(row, 4 * padded));
     channels(headDim, [&](Value channel, int64_t used) {
       Value at = k.mul(channel, 4);
       Value sum = k.load(k.vec(k.f32), k.offset(from, at));
@@ -283,18 +497,19 @@ void EntryLowering::emitAttention(AttentionOp op) {
   int64_t most = std::max<int64_t>(
       1,
       blockRows / static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads()));
-  // Few rows: small units, so that all threads have work.
-  auto unitRows = [&](Value rows) {
-    Value medium = k.select(k.less(rows, k.constant(16)), k.constant(1),
-                            k.constant(std::min<int64_t>(most, 4)));
-    return k.select(k.less(rows, k.constant(128)), medium, k.constant(most));
+  auto ceilDiv = [&](Value a, Value b) {
+    return k.div(k.sub(k.add(a, b), k.constant(1)), b);
   };
-  auto unitsOf = [&](Value rows, Value perUnit) -> Value {
-    return arith::DivUIOp::create(
-        k.builder, k.loc, k.sub(k.add(rows, perUnit), k.constant(1)), perUnit);
+  // Blocks of equal size, of which there are enough for every thread.
+  auto unitRows = [&](Value rows) {
+    Value enough = ceilDiv(k.mul(readSlot(threadsSlot, k.i64), unitsPerThread),
+                           k.constant(kvHeads));
+    Value blocks = k.max(k.min(rows, enough), ceilDiv(rows, k.constant(most)));
+    // Also without rows there is something to divide by.
+    return k.max(ceilDiv(rows, k.max(blocks, k.constant(1))), k.constant(1));
   };
   Value hostRows = rowCount(op.getResult());
-  Value count = k.mul(unitsOf(hostRows, unitRows(hostRows)), kvHeads);
+  Value count = k.mul(ceilDiv(hostRows, unitRows(hostRows)), kvHeads);
   KernelInfo kernel;
   kernel.name = "attention";
   kernel.f32Operations = 4 * op.getNumHeads() * op.getHeadDim();
@@ -303,34 +518,10 @@ void EntryLowering::emitAttention(AttentionOp op) {
   parallelFor(kernel, count, [&](Value begin, Value end) {
     Value rows = rowCount(op.getResult());
     Value perUnit = unitRows(rows);
-    Value tables = readSlot(stateSlot() + 1, k.ptr);
     k.loop(begin, end, 1, [&](Value unit) {
-      Value head = k.rem(unit, kvHeads);
       Value first = k.mul(k.div(unit, kvHeads), perUnit);
       Value last = k.min(k.add(first, perUnit), rows);
-      // Blocks of rows that share a page table.
-      k.loopWhile(
-          ValueRange{first},
-          [&](ValueRange state) { return k.less(state[0], last); },
-          [&](ValueRange state) {
-            auto table = [&](Value row) {
-              return k.load(k.i64, k.offset(tables, k.mul(row, 8)));
-            };
-            Value mine = table(state[0]);
-            Value blockEnd = k.loopWhile(
-                ValueRange{k.add(state[0], 1)},
-                [&](ValueRange inner) {
-                  Value inside = k.less(inner[0], last);
-                  // Reading one row past the end is avoided by clamping.
-                  Value row = k.min(inner[0], k.sub(last, k.constant(1)));
-                  return k.select(inside, k.equal(table(row), mine), inside);
-                },
-                [&](ValueRange inner) {
-                  return Values{k.add(inner[0], 1)};
-                })[0];
-            k.call(block, {frame, state[0], k.sub(blockEnd, state[0]), head});
-            return Values{blockEnd};
-          });
+      k.call(block, {frame, first, k.sub(last, first), k.rem(unit, kvHeads)});
     });
   });
 }

@@ -12,7 +12,8 @@ llvm::ArrayRef<CPUTarget> getCPUTargets() {
        /*intScratchBytes=*/16384,
        /*floatRows=*/4, /*floatPanels=*/1,
        /*scoreRows=*/5, /*scoreVectors=*/1, /*valueRows=*/6,
-       /*valueVectors=*/1},
+       /*valueVectors=*/1, /*softmaxRows=*/8, /*widenRows=*/32,
+       /*sharingRows=*/2},
       {"x86-64-v4", "x86-64-v4", "+avx512vnni,-prefer-256-bit",
        "avx avx2 bmi1 bmi2 f16c fma movbe avx512f avx512bw avx512cd avx512dq "
        "avx512vl "
@@ -22,7 +23,8 @@ llvm::ArrayRef<CPUTarget> getCPUTargets() {
        /*intScratchBytes=*/27648,
        /*floatRows=*/8, /*floatPanels=*/2,
        /*scoreRows=*/8, /*scoreVectors=*/2, /*valueRows=*/6,
-       /*valueVectors=*/4},
+       /*valueVectors=*/4, /*softmaxRows=*/16, /*widenRows=*/32,
+       /*sharingRows=*/2},
   };
   return targets;
 }

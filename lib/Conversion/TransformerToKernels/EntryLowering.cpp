@@ -496,7 +496,7 @@ LogicalResult EntryLowering::emit() {
   LLVM::LLVMFuncOp function =
       k.begin(plan.info.function, {k.ptr}, /*exported=*/true);
   arguments = function.getArgument(0);
-  frame = k.scratch(8 * (stateSlot() + 2));
+  frame = k.scratch(8 * (stateSlot() + 3));
   auto argument = [&](size_t field) {
     return k.load(k.ptr, k.offset(arguments, field));
   };
@@ -509,6 +509,9 @@ LogicalResult EntryLowering::emit() {
   writeSlot(
       enteredSlot,
       k.load(k.ptr, k.offset(api, offsetof(chorus_runtime_api, entered))));
+  writeSlot(
+      threadsSlot,
+      k.load(k.i64, k.offset(api, offsetof(chorus_runtime_api, threads))));
   Value symbols = argument(offsetof(chorus_entry_args, symbols));
   for (unsigned i = 0; i < plan.info.symbols.size(); ++i)
     writeSlot(symbolSlot(i), k.load(k.i64, k.offset(symbols, 8 * i)));
@@ -540,6 +543,11 @@ LogicalResult EntryLowering::emit() {
     writeSlot(stateSlot() + 1,
               k.load(k.ptr,
                      k.offset(state, offsetof(chorus_paged_state, row_pages))));
+    Value sharing = k.load(
+        k.i64, k.offset(state, offsetof(chorus_paged_state, sharing_rows)));
+    writeSlot(stateSlot() + 2,
+              k.select(k.equal(sharing, k.constant(0)),
+                       k.constant(k.target.sharingRows), sharing));
   }
   if (failed(emitDispatches(plan.dispatches)))
     return failure();

@@ -33,6 +33,7 @@ enum FrameSlot : unsigned {
   layerSlot,
   prefetchSlot, ///< Bytes to prefetch ahead.
   enteredSlot,  ///< chorus_runtime_api's table.
+  threadsSlot,  ///< That share a loop.
   firstFreeSlot
 };
 

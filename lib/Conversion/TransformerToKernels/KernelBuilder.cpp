@@ -194,12 +194,20 @@ Value KernelBuilder::div(Value a, int64_t b) {
   return arith::DivUIOp::create(builder, loc, a, constant(b));
 }
 
+Value KernelBuilder::div(Value a, Value b) {
+  return arith::DivUIOp::create(builder, loc, a, b);
+}
+
 Value KernelBuilder::rem(Value a, int64_t b) {
   return arith::RemUIOp::create(builder, loc, a, constant(b));
 }
 
 Value KernelBuilder::min(Value a, Value b) {
   return arith::MinSIOp::create(builder, loc, a, b);
+}
+
+Value KernelBuilder::max(Value a, Value b) {
+  return arith::MaxSIOp::create(builder, loc, a, b);
 }
 
 Value KernelBuilder::bitAnd(Value a, Value b) {
@@ -404,6 +412,72 @@ Value KernelBuilder::treeMaxInteger(Value vector) {
   });
 }
 
+/// A vector on the way to the result of reduceTrees: `chunk` lanes of partial
+/// results for each of the vectors `sources`, in this order.
+struct PartialTrees {
+  Value vector;
+  SmallVector<int64_t> sources;
+};
+
+/// Halves the lanes that `a` and `b` have for each source and joins what is
+/// left into one vector. Lanes move within 128 bits where a chunk fits in
+/// there, which takes one shuffle of two operands.
+static PartialTrees joinTrees(KernelBuilder &k, const PartialTrees &a,
+                              const PartialTrees &b,
+                              function_ref<Value(Value, Value)> combine) {
+  int64_t width = cast<VectorType>(a.vector.getType()).getDimSize(0);
+  auto count = static_cast<int64_t>(a.sources.size());
+  int64_t chunk = width / count, half = chunk / 2;
+  int64_t span = std::min<int64_t>(width, chunk > 4 ? width : 4);
+  SmallVector<int64_t> low, high;
+  PartialTrees joined;
+  for (int64_t start = 0; start < width; start += span)
+    for (const PartialTrees *from : {&a, &b})
+      for (int64_t lane = start; lane < start + span; lane += chunk) {
+        for (int64_t i = 0; i < half; ++i) {
+          low.push_back((from == &b ? width : 0) + lane + i);
+          high.push_back((from == &b ? width : 0) + lane + half + i);
+        }
+        joined.sources.push_back(from->sources[lane / chunk]);
+      }
+  joined.vector = combine(k.shuffle(a.vector, b.vector, low),
+                          k.shuffle(a.vector, b.vector, high));
+  return joined;
+}
+
+/// reduceTree of each vector. There are as many vectors as one of them has
+/// lanes, or half as many.
+static Value reduceTrees(KernelBuilder &k, const Values &vectors,
+                         function_ref<Value(Value, Value)> combine) {
+  auto count = static_cast<int64_t>(vectors.size());
+  SmallVector<PartialTrees> trees;
+  for (auto [index, vector] : llvm::enumerate(vectors)) {
+    Value partial = vector;
+    for (int64_t half = cast<VectorType>(vector.getType()).getDimSize(0) / 2;
+         half >= count; half /= 2)
+      partial =
+          combine(k.slice(partial, 0, half), k.slice(partial, half, half));
+    trees.push_back({partial, {static_cast<int64_t>(index)}});
+  }
+  for (; trees.size() > 1; trees.resize(trees.size() / 2))
+    for (size_t i = 0, half = trees.size() / 2; i < half; ++i)
+      trees[i] = joinTrees(k, trees[i], trees[i + half], combine);
+  SmallVector<int64_t> order(vectors.size());
+  for (auto [lane, source] : llvm::enumerate(trees.front().sources))
+    order[source] = static_cast<int64_t>(lane);
+  return k.shuffle(trees.front().vector, trees.front().vector, order);
+}
+
+Value KernelBuilder::treeSums(const Values &vectors) {
+  return reduceTrees(*this, vectors,
+                     [&](Value a, Value b) { return addf(a, b); });
+}
+
+Value KernelBuilder::treeMaxima(const Values &vectors) {
+  return reduceTrees(*this, vectors,
+                     [&](Value a, Value b) { return maximum(a, b); });
+}
+
 Value KernelBuilder::expNonPositive(Value x) {
   int64_t count = cast<VectorType>(x.getType()).getDimSize(0);
   auto c = [&](float value) { return splatConstant(value, count); };
@@ -484,6 +558,12 @@ Values KernelBuilder::choose(Value condition, ArrayRef<Type> types,
   return Values(ifOp.getResults());
 }
 
+Value KernelBuilder::both(Value first, function_ref<Value()> second) {
+  return choose(
+      first, {builder.getI1Type()}, [&] { return Values{second()}; },
+      [&] { return Values{first}; })[0];
+}
+
 Values KernelBuilder::loopWhile(ValueRange initial,
                                 function_ref<Value(ValueRange)> condition,
                                 function_ref<Values(ValueRange)> body) {
@@ -504,6 +584,16 @@ Values KernelBuilder::loopWhile(ValueRange initial,
         scf::YieldOp::create(builder, loc, next);
       });
   return Values(whileOp.getResults());
+}
+
+Value KernelBuilder::skipWhile(Value begin, Value end,
+                               function_ref<Value(Value)> condition) {
+  return loopWhile(
+      ValueRange{begin},
+      [&](ValueRange state) {
+        return both(less(state[0], end), [&] { return condition(state[0]); });
+      },
+      [&](ValueRange state) { return Values{add(state[0], 1)}; })[0];
 }
 
 void KernelBuilder::tiles(Value count, ArrayRef<int64_t> sizes,

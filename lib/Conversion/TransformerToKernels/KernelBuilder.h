@@ -84,8 +84,10 @@ public:
   Value mul(Value a, Value b);
   Value mul(Value a, int64_t b) { return b == 1 ? a : mul(a, constant(b)); }
   Value div(Value a, int64_t b);
+  Value div(Value a, Value b);
   Value rem(Value a, int64_t b);
   Value min(Value a, Value b);
+  Value max(Value a, Value b);
   Value bitAnd(Value a, Value b);
   Value shiftLeft(Value a, Value b);
   Value shiftRight(Value a, Value b);
@@ -127,6 +129,10 @@ public:
   Value treeSum(Value vector);
   Value treeMax(Value vector);
   Value treeMaxInteger(Value vector);
+  /// The same trees for 8 or 16 vectors at once: lane i of the result belongs
+  /// to vector i.
+  Value treeSums(const Values &vectors);
+  Value treeMaxima(const Values &vectors);
 
   /// exp for x <= 0 as the numeric contract says.
   Value expNonPositive(Value x);
@@ -143,10 +149,16 @@ public:
   Values choose(Value condition, llvm::ArrayRef<Type> types,
                 llvm::function_ref<Values()> then,
                 llvm::function_ref<Values()> otherwise);
+  /// Whether both hold; `second` is evaluated only where `first` holds.
+  Value both(Value first, llvm::function_ref<Value()> second);
   /// while (condition(state)) state = body(state)
   Values loopWhile(ValueRange initial,
                    llvm::function_ref<Value(ValueRange)> condition,
                    llvm::function_ref<Values(ValueRange)> body);
+  /// The first index in [begin, end) for which `condition` does not hold; `end`
+  /// if there is none.
+  Value skipWhile(Value begin, Value end,
+                  llvm::function_ref<Value(Value)> condition);
   /// Runs body(position, R) for tiles of R rows, taking the largest of `sizes`
   /// (descending, ending in 1) that still fits, until `count` rows are done.
   void tiles(Value count, llvm::ArrayRef<int64_t> sizes,

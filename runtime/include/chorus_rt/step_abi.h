@@ -49,6 +49,8 @@ typedef struct chorus_runtime_api {
   /* One byte for each of the code's kernels. The code sets a kernel's byte to 1
    * when it enters it and clears none. */
   uint8_t *entered;
+  /* Threads that share a loop, at least 1. Changes speed only. */
+  int64_t threads;
 } chorus_runtime_api;
 
 /* A paged key-value cache as one call sees it.
@@ -64,6 +66,11 @@ typedef struct chorus_paged_state {
    * 32..63, ... up to the row's own position. Rows of one sequence point to the
    * same table, stand next to each other and have rising positions. */
   const int32_t *const *row_pages;
+  /* Rows of different sequences whose tables name the same page are worked on
+   * together where at least so many stand next to each other: 0 for the number
+   * from which the code finds it worthwhile, INT64_MAX for never. Changes speed
+   * only. */
+  int64_t sharing_rows;
 } chorus_paged_state;
 
 /* Arguments of an entry. Order of inputs, outputs, states and symbols is that

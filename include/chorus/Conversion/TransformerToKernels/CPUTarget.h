@@ -34,6 +34,10 @@ struct CPUTarget {
   // Attention: rows x vectors of 16 positions, rows x vectors of 16 channels.
   int64_t scoreRows, scoreVectors;
   int64_t valueRows, valueVectors;
+  int64_t softmaxRows; ///< Whose sums and maxima are formed together: 8 or 16.
+  int64_t widenRows;   ///< From here on a page is widened once, before its use.
+  int64_t sharingRows; ///< From here on sequences that share a page do it
+                       ///< together.
 };
 
 /// The variants that an artifact holds, best last.
