@@ -2,12 +2,10 @@
 
 #include "chorus_rt/AtomicFile.h"
 
-#include "chorus_rt/Sha256.h"
+#include "FileAccess.h"
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
-#include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <new>
@@ -18,15 +16,6 @@
 namespace chorus::rt {
 
 static constexpr size_t bufferBytes = 256 << 10;
-
-/// `.NAME.partial`, or a name of bounded length that depends on NAME alone.
-static std::string temporaryNameFor(const std::string &name) {
-  std::string temporary = "." + name + ".partial";
-  if (temporary.size() <= NAME_MAX)
-    return temporary;
-  StatusOr<Sha256Digest> digest = sha256(name.data(), name.size());
-  return "." + (digest.ok() ? toHex(*digest) : name.substr(0, 64)) + ".partial";
-}
 
 static const char *whyNotReplaceable(mode_t mode) {
   if (S_ISREG(mode))
@@ -40,44 +29,28 @@ static const char *whyNotReplaceable(mode_t mode) {
 
 StatusOr<AtomicFile> AtomicFile::create(const std::string &target) {
   try {
-    AtomicFile file;
-    std::string shown = escapeForMessage(target, 200);
-    size_t slash = target.rfind('/');
-    std::string folder = slash == std::string::npos ? "."
-                         : slash == 0               ? "/"
-                                                    : target.substr(0, slash);
-    file.targetPath = target;
-    file.targetName =
-        slash == std::string::npos ? target : target.substr(slash + 1);
-    if (file.targetName.empty() || file.targetName == "." ||
-        file.targetName == "..")
-      return usageError("cannot write " + shown + ": names no file");
-    file.folderFd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file.folderFd < 0) {
-      std::string message =
-          std::string("cannot open its folder: ") + std::strerror(errno);
-      return errno == ENOENT || errno == ENOTDIR
-                 ? usageError("cannot write " + shown + ": " + message)
-                 : ioError("io", shown, message);
-    }
+    StatusOr<OutputPlace> place = OutputPlace::open(target);
+    CHORUS_RETURN_IF_ERROR(place.status());
+    AtomicFile file(std::move(*place));
+    std::string shown = file.place.shown();
     struct stat existing;
-    if (fstatat(file.folderFd, file.targetName.c_str(), &existing,
+    if (fstatat(file.place.folder(), file.place.name().c_str(), &existing,
                 AT_SYMLINK_NOFOLLOW) == 0) {
       if (const char *why = whyNotReplaceable(existing.st_mode))
         return usageError("cannot write " + shown + ": it " + why);
     } else if (errno == ENAMETOOLONG) {
       return usageError("cannot write " + shown + ": " + std::strerror(errno));
     }
-    file.temporary = temporaryNameFor(file.targetName);
+    file.temporary = file.place.hiddenName("partial");
     file.creator = getpid();
     for (;;) {
       int fd =
-          openat(file.folderFd, file.temporary.c_str(),
+          openat(file.place.folder(), file.temporary.c_str(),
                  O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
       if (fd < 0)
-        return ioError("io", shown,
-                       "cannot create " + escapeForMessage(file.temporary, 64) +
-                           " beside it: " + std::strerror(errno));
+        return fileError(shown, "create " +
+                                    escapeForMessage(file.temporary, 64) +
+                                    " beside it");
       struct stat opened, named;
       if (fstat(fd, &opened) != 0 || !S_ISREG(opened.st_mode)) {
         ::close(fd);
@@ -96,7 +69,7 @@ StatusOr<AtomicFile> AtomicFile::create(const std::string &target) {
       }
       // The former holder may have renamed or removed the file between our
       // opening and locking it; then the lock is on a file that has moved.
-      bool same = fstatat(file.folderFd, file.temporary.c_str(), &named,
+      bool same = fstatat(file.place.folder(), file.temporary.c_str(), &named,
                           AT_SYMLINK_NOFOLLOW) == 0 &&
                   named.st_ino == opened.st_ino &&
                   named.st_dev == opened.st_dev;
@@ -124,10 +97,8 @@ AtomicFile &AtomicFile::operator=(AtomicFile &&other) noexcept {
   if (this == &other)
     return *this;
   discard();
-  targetPath = std::move(other.targetPath);
-  targetName = std::move(other.targetName);
+  place = std::move(other.place);
   temporary = std::move(other.temporary);
-  folderFd = std::exchange(other.folderFd, -1);
   fd = std::exchange(other.fd, -1);
   creator = other.creator;
   writtenBytes = std::exchange(other.writtenBytes, 0);
@@ -141,41 +112,15 @@ AtomicFile::~AtomicFile() { discard(); }
 void AtomicFile::discard() {
   if (fd >= 0) {
     if (creator == getpid())
-      unlinkat(folderFd, temporary.c_str(), 0);
+      unlinkat(place.folder(), temporary.c_str(), 0);
     ::close(fd);
   }
-  if (folderFd >= 0)
-    ::close(folderFd);
-  fd = folderFd = -1;
+  fd = -1;
 }
 
 Status AtomicFile::failure(const char *what) {
-  int error = errno;
   failed = true;
-  return ioError("io", escapeForMessage(targetPath, 200),
-                 std::string("cannot ") + what + ": " + std::strerror(error));
-}
-
-/// Writes all bytes; false with errno set on failure.
-static bool writeFully(int fd, const uint8_t *data, uint64_t count,
-                       uint64_t offset) {
-  while (count > 0) {
-    constexpr uint64_t maxPiece = 1 << 30;
-    ssize_t written =
-        pwrite(fd, data, std::min(count, maxPiece), static_cast<off_t>(offset));
-    if (written < 0) {
-      if (errno == EINTR)
-        continue;
-      return false;
-    }
-    data += written;
-    // The disk begins at once, so that the sync at the end is short.
-    sync_file_range(fd, static_cast<off64_t>(offset), written,
-                    SYNC_FILE_RANGE_WRITE);
-    offset += static_cast<uint64_t>(written);
-    count -= static_cast<uint64_t>(written);
-  }
-  return true;
+  return fileError(place.shown(), what);
 }
 
 Status AtomicFile::append(const void *data, uint64_t sizeBytes) {
@@ -195,9 +140,16 @@ Status AtomicFile::append(const void *data, uint64_t sizeBytes) {
     buffer.insert(buffer.end(), bytes, bytes + sizeBytes);
     return {};
   }
-  if (!writeFully(fd, bytes, sizeBytes, writtenBytes))
+  return writeOut(bytes, sizeBytes);
+}
+
+/// The disk begins at once, so that the sync at the end is short.
+Status AtomicFile::writeOut(const uint8_t *bytes, uint64_t count) {
+  if (!writeFully(fd, bytes, count, writtenBytes))
     return failure("write");
-  writtenBytes += sizeBytes;
+  sync_file_range(fd, static_cast<off64_t>(writtenBytes),
+                  static_cast<off64_t>(count), SYNC_FILE_RANGE_WRITE);
+  writtenBytes += count;
   return {};
 }
 
@@ -229,9 +181,7 @@ Status AtomicFile::flush() {
     errno = EIO;
     return failure("write after an error");
   }
-  if (!writeFully(fd, buffer.data(), buffer.size(), writtenBytes))
-    return failure("write");
-  writtenBytes += buffer.size();
+  CHORUS_RETURN_IF_ERROR(writeOut(buffer.data(), buffer.size()));
   buffer.clear();
   return {};
 }
@@ -243,19 +193,19 @@ Status AtomicFile::commit() {
     return failure("sync");
   // The target may have become something that must not be replaced.
   struct stat existing;
-  if (fstatat(folderFd, targetName.c_str(), &existing, AT_SYMLINK_NOFOLLOW) ==
-      0) {
+  if (fstatat(place.folder(), place.name().c_str(), &existing,
+              AT_SYMLINK_NOFOLLOW) == 0) {
     if (const char *why = whyNotReplaceable(existing.st_mode)) {
       failed = true;
-      return usageError("cannot write " + escapeForMessage(targetPath, 200) +
-                        ": it " + why);
+      return usageError("cannot write " + place.shown() + ": it " + why);
     }
   }
-  if (renameat(folderFd, temporary.c_str(), folderFd, targetName.c_str()) != 0)
+  if (renameat(place.folder(), temporary.c_str(), place.folder(),
+               place.name().c_str()) != 0)
     return failure("rename the finished file");
   ::close(fd);
   fd = -1;
-  if (fsync(folderFd) != 0)
+  if (fsync(place.folder()) != 0)
     return failure("sync the folder");
   return {};
 }

@@ -3,6 +3,7 @@
 #ifndef CHORUS_RT_ATOMICFILE_H
 #define CHORUS_RT_ATOMICFILE_H
 
+#include "chorus_rt/OutputPlace.h"
 #include "chorus_rt/Status.h"
 
 #include <cstdint>
@@ -55,12 +56,14 @@ public:
   const std::string &temporaryName() const { return temporary; }
 
 private:
-  AtomicFile() = default;
+  explicit AtomicFile(OutputPlace place) : place(std::move(place)) {}
   Status failure(const char *what);
+  Status writeOut(const uint8_t *bytes, uint64_t count);
   void discard();
 
-  std::string targetPath, targetName, temporary;
-  int folderFd = -1, fd = -1;
+  OutputPlace place;
+  std::string temporary;
+  int fd = -1;
   pid_t creator = 0;
   uint64_t writtenBytes = 0;
   std::vector<uint8_t> buffer;
