@@ -4,6 +4,7 @@
 #include "Limits.h"
 #include "Measure.h"
 #include "Profile.h"
+#include "Report.h"
 
 #include "chorus_rt/Generation.h"
 #include "chorus_rt/ThreadPool.h"
@@ -24,10 +25,11 @@ namespace {
 struct Options {
   std::string artifact;
   int64_t promptTokens = 256, generate = 64, repeat = 5;
+  uint64_t readBuffer = 0; ///< Bytes; 0: as many as the packed weights have.
   std::vector<int64_t> candidates = {1};
   std::vector<int> threads;
   bool profile = false, json = false;
-  std::string trace;
+  std::string trace, report, peers;
 };
 
 } // namespace
@@ -57,6 +59,11 @@ static void addOptions(CLI::App &app, Options &options) {
                  "Repetitions, of which the median counts")
       ->check(CLI::Range(int64_t(1), int64_t(1000)))
       ->group(group);
+  app.add_option("--read-buffer", options.readBuffer,
+                 "Bytes over which the read bandwidth is measured. Default: "
+                 "the weights' size")
+      ->check(CLI::Range(uint64_t(1) << 16, uint64_t(1) << 40))
+      ->group(group);
   app.add_flag("--profile", options.profile,
                "Also time each kernel, in one more repetition, beside its own "
                "limit")
@@ -65,6 +72,17 @@ static void addOptions(CLI::App &app, Options &options) {
                  "With --profile: file for the kernels' times, which Perfetto "
                  "opens; of the last configuration")
       ->needs("--profile")
+      ->group("Output");
+  auto *report =
+      app.add_option("--report", options.report,
+                     "HTML file with tables and plots of all configurations")
+          ->type_name("FILE")
+          ->group("Output");
+  app.add_option("--peers", options.peers,
+                 "Figures of peers for the report: what benchmarks/peers/run "
+                 "writes")
+      ->check(tool::readablePath())
+      ->needs(report)
       ->group("Output");
   app.add_flag("--json", options.json, "One object a line and configuration")
       ->group("Output");
@@ -139,15 +157,15 @@ static Json shares(const Configuration &configuration, const ModelWork &work,
 
 static rt::StatusOr<Json> runConfiguration(const Configuration &configuration,
                                            const ModelWork &work,
+                                           uint64_t readBuffer,
                                            tool::Console &console) {
   rt::StatusOr<Limits> before =
-      limitsInChild(configuration.threads, work.packedBytes);
+      limitsInChild(configuration.threads, readBuffer);
   CHORUS_RETURN_IF_ERROR(before.status());
   rt::StatusOr<Json> measured =
       runInChild([&] { return measure(configuration, console); });
   CHORUS_RETURN_IF_ERROR(measured.status());
-  rt::StatusOr<Limits> after =
-      limitsInChild(configuration.threads, work.packedBytes);
+  rt::StatusOr<Limits> after = limitsInChild(configuration.threads, readBuffer);
   CHORUS_RETURN_IF_ERROR(after.status());
   Limits limits = largest(*before, *after);
 
@@ -255,6 +273,15 @@ static rt::Status runBench(const Options &options, tool::Console &console) {
   });
   CHORUS_RETURN_IF_ERROR(facts.status());
   ModelWork work{facts->at(0), facts->at(1), facts->at(2), facts->at(3)};
+  Json peers, results = Json::array();
+  if (!options.peers.empty()) {
+    std::ifstream file(options.peers);
+    peers = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+    if (!peers.is_object() || !peers.contains("figures"))
+      return rt::refused("peers", rt::escapeForMessage(options.peers, 200),
+                         "no JSON object with 'figures', as "
+                         "benchmarks/peers/run writes it");
+  }
   std::vector<int> threads = options.threads;
   if (threads.empty())
     threads = {rt::availableCores()};
@@ -271,8 +298,9 @@ static rt::Status runBench(const Options &options, tool::Console &console) {
       configuration.trace = options.trace;
       console.progress("n " + std::to_string(candidates) + ", threads " +
                        std::to_string(count) + ": measuring limits");
-      rt::StatusOr<Json> result =
-          runConfiguration(configuration, work, console);
+      rt::StatusOr<Json> result = runConfiguration(
+          configuration, work,
+          options.readBuffer ? options.readBuffer : work.packedBytes, console);
       console.clearProgress();
       CHORUS_RETURN_IF_ERROR(result.status());
       if (options.json) {
@@ -281,7 +309,10 @@ static rt::Status runBench(const Options &options, tool::Console &console) {
       } else {
         printText(*result);
       }
+      results.push_back(std::move(*result));
     }
+  if (!options.report.empty())
+    return writeReport(options.report, results, peers);
   return rt::Status();
 }
 
