@@ -103,6 +103,12 @@ typedef void (*chorus_sampling_masses_fn)(const float *logits, int64_t count,
                                           float max, float inverse_temperature,
                                           uint64_t *masses);
 
+/* Symbols "chorus_exp" and "chorus_log", which code of older compilers lacks:
+ * result[i] = exp(x[i]) or log(x[i]), i < count, to about 2^-52 of the result.
+ * exp is 0 below -708 and infinite above 709; the x of log are positive and
+ * normal. */
+typedef void (*chorus_map_fn)(const double *x, int64_t count, double *result);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif
