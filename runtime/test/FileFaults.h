@@ -1,0 +1,34 @@
+//===- FileFaults.h - Faults at the n-th call on a file ---------*- C++ -*-===//
+//
+// Stands between a program and the C library's calls on files: open, openat,
+// close, read, pread, write, pwrite, fsync, fdatasync, ftruncate, rename,
+// renameat, unlink, unlinkat, flock, fcntl, fstat, fstatat, stat. Syncs do not
+// reach the disk. Linked into a unit test, or preloaded into a tool; a tool
+// takes its plan from the environment:
+//
+//   CHORUS_FILE_FAULT=PLAN    see setFileFault
+//   CHORUS_FILE_COUNT=PATH    writes the number of calls there at the end
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CHORUS_RUNTIME_TEST_FILEFAULTS_H
+#define CHORUS_RUNTIME_TEST_FILEFAULTS_H
+
+#include <cstdint>
+#include <string>
+
+namespace chorus::rt::test {
+
+/// From now on calls are counted from 0, and the plan holds: CALL:WHAT@N, or
+/// CALL:WHAT@N+ for call N and all later ones. CALL is a name, or `any`. WHAT
+/// is an errno's name (ENOSPC, EIO, ...), `short` (half of the bytes are
+/// written), `kill` (SIGKILL before the call) or `torn` (half of the bytes are
+/// written, then SIGKILL). Empty: no fault.
+void setFileFault(const std::string &plan);
+
+/// Calls that the plan is about, since setFileFault.
+int64_t fileCalls();
+
+} // namespace chorus::rt::test
+
+#endif // CHORUS_RUNTIME_TEST_FILEFAULTS_H
