@@ -56,6 +56,7 @@ public:
   explicit SpillSorter(const OutputPlace &place) : file(place) {}
 
   Status add(const T &item) {
+    items.reserve(inMemory);
     items.push_back(item);
     return items.size() < inMemory ? Status() : spill();
   }
