@@ -55,15 +55,23 @@ def print_machine(options, **versions):
     sys.stdout.flush()
 
 
-def bench(options, prompt, generate, candidates, repeat=1, threads=None):
+def bench(options, prompt, generate, candidates, repeat=1, threads=None, artifact=None, read_buffer=None):
     """One object of chorus-bench."""
     done = subprocess.run(
-        [options.build / "bin/chorus-bench", options.artifact, "--prompt-tokens", str(prompt), "--generate",
-         str(generate), "--candidates", str(candidates), "--threads", str(threads or options.threads),
-         "--repeat", str(repeat), "--quiet", "--json"], capture_output=True, text=True)
+        [options.build / "bin/chorus-bench", artifact or options.artifact, "--prompt-tokens", str(prompt),
+         "--generate", str(generate), "--candidates", str(candidates), "--threads",
+         str(threads or options.threads), "--repeat", str(repeat), "--quiet", "--json",
+         *(["--read-buffer", str(read_buffer)] if read_buffer else [])], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"chorus-bench ended with {done.returncode}: {done.stderr.strip()}")
     return json.loads(done.stdout.splitlines()[0])
+
+
+def inspect(options, artifact=None):
+    """What chorus-inspect says of the artifact."""
+    done = subprocess.run([options.build / "bin/chorus-inspect", artifact or options.artifact, "--json"],
+                          check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
 
 
 def print_limits(figure):

@@ -25,7 +25,8 @@ TEMPLATE = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '
 
 @dataclasses.dataclass
 class Config:
-    """Shapes and metadata of a model. `kind`: a type's name, or "mix"."""
+    """Shapes and metadata of a model. `kind`: a type's name, or "mix";
+    `vocab_kind`: another one for embedding and output."""
     layers: int
     d_model: int
     d_ff: int
@@ -41,6 +42,7 @@ class Config:
     rope_factors: bool = False  # Writes rope_freqs.weight.
     pre: str = "smollm"
     seed: int = 0
+    vocab_kind: str = ""
 
     def describe(self):
         return (f"{self.kind} layers {self.layers} d_model {self.d_model} d_ff {self.d_ff} heads "
@@ -118,7 +120,9 @@ def vocabulary(size, generator):
 
 def tensor_kind(config, name, columns, generator):
     """The type of one tensor; norms and rotary factors are always F32."""
-    if config.kind != "mix":
+    if config.vocab_kind and name in ("token_embd.weight", "output.weight"):
+        kind = config.vocab_kind
+    elif config.kind != "mix":
         kind = config.kind
     else:
         kind = str(generator.choice(list(TYPES)))
@@ -246,32 +250,37 @@ def write(path, config, twin=None):
         other.close()
 
 
-def random_blocks(count, scale, generator):
-    """`count` Q4_1 blocks of weights around 0, as bytes [count, 20]."""
-    blocks = generator.integers(0, 256, (count, 20), numpy.uint8)
-    step = (scale / 4.6 * generator.uniform(0.8, 1.2, count)).astype(numpy.float16)
+def random_blocks(kind, count, scale, generator):
+    """`count` Q4_1 or Q8_0 blocks of weights around 0, as bytes [count, 20 or 34]."""
+    # Standard deviations of the integers 0 to 15 and -128 to 127.
+    nbytes, deviation = {TYPES["Q4_1"]: (20, 4.6), TYPES["Q8_0"]: (34, 74)}[kind]
+    blocks = generator.integers(0, 256, (count, nbytes), numpy.uint8)
+    step = (scale / deviation * generator.uniform(0.8, 1.2, count)).astype(numpy.float16)
     blocks[:, 0:2] = step.view(numpy.uint8).reshape(-1, 2)
-    blocks[:, 2:4] = (step * numpy.float16(-7.5)).view(numpy.uint8).reshape(-1, 2)
+    if kind == TYPES["Q4_1"]:
+        blocks[:, 2:4] = (step * numpy.float16(-7.5)).view(numpy.uint8).reshape(-1, 2)
     return blocks
 
 
 def write_large(path, config):
-    """Writes a Q4_1 model of any size in little memory and time: blocks are
-    drawn from one pool."""
+    """Writes a model of Q4_1 and Q8_0 of any size in little memory and time:
+    blocks are drawn from one pool."""
     generator = numpy.random.default_rng(config.seed)
-    pools = {}  # One for each scale; a tensor is a stretch of its pool.
+    pools = {}  # One for each type and scale; a tensor is a stretch of its pool.
     out = Writer(path, config, numpy.random.default_rng(config.seed + 2))
-    listed = list(tensors(config))
-    for name, shape, _ in listed:
-        out.declare(name, shape, TYPES["F32" if len(shape) == 1 else "Q4_1"])
+    listed = [(name, shape, scale,
+               TYPES["F32"] if len(shape) == 1 else tensor_kind(config, name, shape[-1], generator))
+              for name, shape, scale in tensors(config)]
+    for name, shape, _, kind in listed:
+        out.declare(name, shape, kind)
     out.begin()
-    for _, shape, scale in listed:
-        if len(shape) == 1:
+    for _, shape, scale, kind in listed:
+        if kind == TYPES["F32"]:
             out.write(values(config, shape, scale, generator))
             continue
-        if scale not in pools:
-            pools[scale] = random_blocks(1 << 16, float(scale), generator)
-        pool, count = pools[scale], int(numpy.prod(shape)) // BLOCK
+        if (kind, scale) not in pools:
+            pools[kind, scale] = random_blocks(kind, 1 << 16, float(scale), generator)
+        pool, count = pools[kind, scale], int(numpy.prod(shape)) // BLOCK
         if count <= len(pool):
             first = int(generator.integers(len(pool) - count + 1))
             data = pool[first:first + count]
@@ -286,7 +295,7 @@ SHAPES = {
     "smollm2": Config(layers=30, d_model=576, d_ff=1536, heads=9, kv_heads=3, head_dim=64,
                       vocab=49152, kind="Q4_1", tied=True, context=8192, theta=1e5),
     "1.1b": Config(layers=22, d_model=2048, d_ff=5632, heads=32, kv_heads=4, head_dim=64,
-                   vocab=32000, kind="Q4_1", tied=False, context=2048),
+                   vocab=32000, kind="Q4_1", tied=False, context=2048, vocab_kind="Q8_0"),
 }
 
 
