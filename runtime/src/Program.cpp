@@ -83,6 +83,10 @@ Program::load(std::shared_ptr<const Artifact> artifact, size_t model,
   if (!masses)
     return absentFunction(place, massesName);
   program->masses = reinterpret_cast<chorus_sampling_masses_fn>(masses);
+  auto scalar = [&](std::string_view name) {
+    return reinterpret_cast<chorus_map_fn>(program->image->function(name));
+  };
+  program->scalars = {scalar("chorus_exp"), scalar("chorus_log")};
   program->entered =
       std::make_unique<uint8_t[]>(program->codeInfo->kernels.size());
   return std::shared_ptr<const Program>(std::move(program));

@@ -34,6 +34,10 @@ public:
     return header.at(name).at("shape");
   }
 
+  std::string metadata(const std::string &name) const {
+    return header.at("__metadata__").at(name);
+  }
+
   /// The elements of a tensor whose dtype is that of T.
   template <typename T> std::vector<T> read(const std::string &name) const {
     const nlohmann::json &offsets = header.at(name).at("data_offsets");

@@ -16,13 +16,15 @@ void mapLog(const double *x, int64_t count, double *result) {
     result[i] = std::log(x[i]);
 }
 
+const ScalarFunctions functions{nullptr, mapLog};
+
 StatusOr<double> evaluate(std::string_view source,
                           const std::vector<double> &probabilities) {
   StatusOr<ScoreExpression> expression = ScoreExpression::parse(source);
   if (!expression.ok())
     return expression.status();
   EXPECT_EQ(expression->texts().size(), probabilities.size());
-  return expression->evaluate(probabilities, mapLog);
+  return expression->evaluate(probabilities, functions);
 }
 
 double value(std::string_view source,
@@ -37,7 +39,7 @@ TEST(ScoreExpression, ShareOfOneToken) {
       ScoreExpression::parse("p(\" yes\") / (p(\" yes\") + p(\" no\"))");
   ASSERT_TRUE(expression.ok());
   EXPECT_EQ(expression->texts(), (std::vector<std::string>{" yes", " no"}));
-  EXPECT_EQ(*expression->evaluate({0.3, 0.1}, mapLog), 0.3 / (0.3 + 0.1));
+  EXPECT_EQ(*expression->evaluate({0.3, 0.1}, functions), 0.3 / (0.3 + 0.1));
 }
 
 TEST(ScoreExpression, Grammar) {

@@ -10,6 +10,7 @@
 
 #include "chorus_rt/Artifact.h"
 #include "chorus_rt/CpuFeatures.h"
+#include "chorus_rt/ScalarFunctions.h"
 #include "chorus_rt/Status.h"
 #include "chorus_rt/step_abi.h"
 
@@ -68,6 +69,7 @@ public:
 
   /// See step_abi.h.
   chorus_sampling_masses_fn samplingMasses() const { return masses; }
+  const ScalarFunctions &scalarFunctions() const { return scalars; }
 
 private:
   Program() = default;
@@ -78,6 +80,7 @@ private:
   std::unique_ptr<CodeImage> image;
   std::vector<Entry> loadedEntries;
   chorus_sampling_masses_fn masses = nullptr;
+  ScalarFunctions scalars;
   /// Written by the code, from any thread; a byte only goes from 0 to 1.
   std::unique_ptr<uint8_t[]> entered;
 };

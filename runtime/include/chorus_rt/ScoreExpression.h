@@ -9,9 +9,9 @@
 #ifndef CHORUS_RT_SCOREEXPRESSION_H
 #define CHORUS_RT_SCOREEXPRESSION_H
 
+#include "chorus_rt/ScalarFunctions.h"
 #include "chorus_rt/Status.h"
 #include "chorus_rt/Tokenizer.h"
-#include "chorus_rt/step_abi.h"
 
 #include <cstdint>
 #include <string>
@@ -34,12 +34,12 @@ public:
   /// that names a text which is not exactly one token and how many it is.
   StatusOr<std::vector<int32_t>> tokens(const Tokenizer &tokenizer) const;
 
-  /// The value in f64 with the probabilities of texts(). `log` is the model's
-  /// chorus_log. N08 (exit 1) where there is none: a division by zero, the
+  /// The value in f64 with the probabilities of texts(). `functions` are the
+  /// model's. N08 (exit 1) where there is none: a division by zero, the
   /// logarithm of what is not positive, an overflow, or a probability that is
   /// not in [0, 1].
   StatusOr<double> evaluate(const std::vector<double> &probabilities,
-                            chorus_map_fn log) const;
+                            const ScalarFunctions &functions) const;
 
 private:
   class Parser;

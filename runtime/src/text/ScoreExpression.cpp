@@ -206,7 +206,7 @@ static Status noScore(size_t offset, const std::string &message) {
 
 StatusOr<double>
 ScoreExpression::evaluate(const std::vector<double> &probabilities,
-                          chorus_map_fn log) const try {
+                          const ScalarFunctions &functions) const try {
   std::vector<double> stack;
   for (const Step &step : steps) {
     double value = step.number;
@@ -233,7 +233,7 @@ ScoreExpression::evaluate(const std::vector<double> &probabilities,
         if (!(right >= std::numeric_limits<double>::min()))
           return noScore(step.offset, "logarithm of a number that is not "
                                       "positive");
-        log(&right, 1, &value);
+        value = functions.log(right);
         break;
       case Op::Add:
         value = left + right;
