@@ -110,17 +110,17 @@ def require_close(case, got, expected, close, what):
 
 
 def quantize_rows(x, terms=1):
-    """The numeric contract's activations: the sum of scale * q of each term."""
-    if terms == 2:
-        first = quantize_rows(x)
-        return first + quantize_rows((x - first).astype(numpy.float32))
+    """The numeric contract's activations: scale * value."""
+    base = numpy.float32(256 if terms == 2 else 1)
     blocks = x.reshape(*x.shape[:-1], -1, 32)
     largest = numpy.abs(blocks).max(axis=-1, keepdims=True)
     scale = (largest / numpy.float32(127)).astype(numpy.float32)
     with numpy.errstate(divide="ignore", invalid="ignore"):
-        q = numpy.rint(blocks * (numpy.float32(1) / scale).astype(numpy.float32))
-    q = numpy.where(largest < 2.0 ** -70, 0, numpy.clip(q, -127, 127))
-    return (q * scale.astype(numpy.float64)).reshape(x.shape)
+        q = numpy.rint(blocks * ((numpy.float32(1) / scale) * base).astype(numpy.float32))
+    q = numpy.where(largest < 2.0 ** -70, 0, numpy.clip(q, -127 * base, 127 * base))
+    if terms == 2:
+        q = numpy.maximum(q, 256 * numpy.floor((q + 128) / 256) - 127)
+    return (q * (scale.astype(numpy.float64) / base)).reshape(x.shape)
 
 
 def random_rows(generator, *shape):

@@ -100,7 +100,7 @@ private:
   void emitRow(transformer::GLUOp op, Value row);
   void emitRow(transformer::SelectRowsOp op, Value row);
   void emitRow(transformer::LogSumExpOp op, Value row);
-  Values quantizeBlock(const Values &x, Value out);
+  void quantizeBlock(const Values &x, Value out, const ActivationBlock &layout);
   void emitAdd(mlir::Operation *op, Value row);
   void emitAppend(transformer::AttentionOp op, Value row);
   /// Calls body(channel, lanes used) for vectors of 16 channels.

@@ -33,7 +33,7 @@ int64_t rowBytesOf(RankedTensorType type) {
     // An odd number of cache lines keeps the rows of a tile apart in the
     // first-level cache.
     int64_t bytes = llvm::alignTo(
-        width / blockSize * rounded.getTerms() * ActivationBlock::bytes, 64);
+        width / blockSize * ActivationBlock{rounded.getTerms()}.bytes(), 64);
     return bytes % 128 ? bytes : bytes + 64;
   }
   if (ShapedType::isDynamic(width))

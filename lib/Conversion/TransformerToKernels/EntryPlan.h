@@ -92,11 +92,16 @@ private:
 /// dynamic.
 int64_t rowBytesOf(mlir::RankedTensorType type);
 
-/// A block of one term of int8 activations: 32 values, then its scale (f32),
-/// the sum of its values (i32) and scale times sum (f32), padded. A row is
-/// [block][term], so that a product reads it as one stream.
+/// A block of int8 activations: the 32 values of each term, then the scale
+/// (f32), the sum of the values (i32) and scale times sum (f32), padded. A row
+/// is block after block, so that a product reads it as one stream.
 struct ActivationBlock {
-  static constexpr int64_t bytes = 48, scale = 32, sum = 36, scaledSum = 40;
+  int64_t terms;
+  int64_t term(int64_t number) const { return 32 * number; }
+  int64_t scale() const { return 32 * terms; }
+  int64_t sum() const { return scale() + 4; }
+  int64_t scaledSum() const { return scale() + 8; }
+  int64_t bytes() const { return scale() + 16; }
 };
 
 /// Whether `value` lies in the weights: the result of a parameter or a table.

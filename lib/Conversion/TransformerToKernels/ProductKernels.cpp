@@ -63,6 +63,7 @@ struct Product {
 
 /// Sums of one row with 16 outputs over one block, on the target's dot
 /// instruction. Weights come as unsigned bytes [16 outputs][4 values] a group.
+/// The terms of an activation are digits to the base 256, highest first.
 class BlockSum {
 public:
   BlockSum(const Product &p) : p(p), k(p.k) {}
@@ -71,16 +72,23 @@ public:
   int64_t parts() const { return k.target.vnni ? 1 : 2; }
   VectorType partType() const { return k.vec(k.i8, 64 / parts()); }
 
+  /// Whether sums are converted to f32 by starting from the bits of C: sums of
+  /// one term are small enough.
+  bool usesMagic() const { return k.target.vnni && p.terms == 1; }
+
   /// `sum`: the row's sum of activations in the block, i32.
   Values start(Value sum) {
-    if (k.target.vnni) {
-      int64_t zeroPoint = p.format->zeroPoint;
-      if (!zeroPoint)
-        return {k.splatConstantI32(magicBits)};
-      Value correction = k.shiftLeft(
-          k.splat(sum), k.splatConstantI32(llvm::Log2_64(zeroPoint)));
-      return {k.sub(k.splatConstantI32(magicBits), correction)};
-    }
+    if (!usesMagic())
+      return startAgain();
+    if (!p.format->zeroPoint)
+      return {k.splatConstantI32(magicBits)};
+    return {k.sub(k.splatConstantI32(magicBits), zeroPointTimes(sum))};
+  }
+
+  /// A second chain of the same sum, to be added by `merge`.
+  Values startAgain() {
+    if (k.target.vnni)
+      return {k.splatConstantI32(0)};
     if (p.format->bits == 4)
       return Values(2, arith::ConstantOp::create(
                            k.builder, k.loc,
@@ -89,19 +97,24 @@ public:
     return Values(2, k.splatConstantI32(0, 8));
   }
 
-  /// A second chain of the same sum, to be added by `merge`.
-  Values startAgain() {
-    if (k.target.vnni)
-      return {k.splatConstantI32(0)};
-    return p.format->bits == 4 ? start(Value())
-                               : Values(2, k.splatConstantI32(0, 8));
+  /// Adds a chain of the current term.
+  void merge(Values &sum, const Values &chain) {
+    for (auto [part, other] : llvm::zip(sum, chain))
+      part = k.add(part, other);
   }
 
-  Values merge(const Values &a, const Values &b) {
-    Values sum;
-    for (auto [x, y] : llvm::zip_equal(a, b))
-      sum.push_back(k.add(x, y));
-    return sum;
+  /// The terms so far count 256 times as much.
+  void nextTerm(Values &sum) {
+    if (!k.target.vnni && p.format->bits == 4) {
+      // The next term's sums are in 16 bits again; these follow them.
+      Values higher = {addPairs(sum[0]), addPairs(sum[1])};
+      sum = startAgain();
+      sum.append(higher);
+    }
+    for (Value &part : llvm::MutableArrayRef(sum).take_back(parts()))
+      part = k.shiftLeft(
+          part, k.splatConstantI32(
+                    8, cast<VectorType>(part.getType()).getNumElements()));
   }
 
   /// Adds one group: `word` holds the row's four activations.
@@ -141,26 +154,33 @@ public:
     }
   }
 
-  /// t = RN(i * d) for 16 outputs. `negated` = -C * d on targets that need it.
+  /// t = RN(RN(i) * d) for 16 outputs. `negated` = -C * d where usesMagic().
   Value scaled(const Values &sum, Value rowSum, Value d, Value negated) {
-    if (k.target.vnni)
+    if (usesMagic())
       return k.fma(k.bitcast(sum[0], k.vec(k.f32)), d, negated);
-    Value integer;
-    if (p.format->bits == 4) {
-      integer = k.join(addPairs(sum[0]), addPairs(sum[1]));
-      if (p.format->zeroPoint) {
-        Value correction =
-            k.shiftLeft(k.splat(rowSum),
-                        k.splatConstantI32(llvm::Log2_64(p.format->zeroPoint)));
-        integer = k.sub(integer, correction);
-      }
-    } else {
-      integer = k.join(sum[0], sum[1]);
+    Value integer = sum[0];
+    if (!k.target.vnni) {
+      Values halves = {sum[0], sum[1]};
+      if (p.format->bits == 4)
+        for (int64_t half = 0; half < 2; ++half) {
+          halves[half] = addPairs(sum[half]);
+          if (p.terms == 2)
+            halves[half] = k.add(halves[half], sum[2 + half]);
+        }
+      integer = k.join(halves[0], halves[1]);
     }
+    // Elsewhere 8-bit weights are taken as signed.
+    if (p.format->zeroPoint && (k.target.vnni || p.format->bits == 4))
+      integer = k.sub(integer, zeroPointTimes(rowSum));
     return k.mulf(k.toFloat(integer), d);
   }
 
 private:
+  Value zeroPointTimes(Value sum) {
+    return k.shiftLeft(k.splat(sum),
+                       k.splatConstantI32(llvm::Log2_64(p.format->zeroPoint)));
+  }
+
   Value addPairs(Value pairs) {
     Value ones = arith::ConstantOp::create(
         k.builder, k.loc,
@@ -302,53 +322,58 @@ private:
 // Tiles of rows
 //===----------------------------------------------------------------------===//
 
-/// Accumulates one term of one block into acc[row][panel]. `input`: address of
-/// row 0's ActivationBlock.
-void emitTerm(const Product &p, BlockWeights &weights, int64_t rows,
-              int64_t panels, Value input, Values &acc, bool twoChains) {
+/// Accumulates one block into acc[row][panel]. `input`: row 0.
+void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
+               int64_t panels, Value input, Value block, Values &acc,
+               bool twoChains) {
   KernelBuilder &k = p.k;
   BlockSum sums(p);
+  ActivationBlock layout{p.terms};
+  Value start = k.offset(input, k.mul(block, layout.bytes()));
   int64_t stride = p.inputRowBytes();
   auto field = [&](Type type, int64_t row, int64_t at) {
-    return k.load(type, k.offset(input, row * stride + at));
+    return k.load(type, k.offset(start, row * stride + at));
   };
   Values rowSums(rows);
   if (p.format->zeroPoint)
     for (int64_t row = 0; row < rows; ++row)
-      rowSums[row] = field(k.i32, row, ActivationBlock::sum);
+      rowSums[row] = field(k.i32, row, layout.sum());
   SmallVector<Values> sum, second;
   for (int64_t row = 0; row < rows; ++row)
-    for (int64_t panel = 0; panel < panels; ++panel) {
-      sum.push_back(sums.start(rowSums[row]));
-      if (twoChains)
-        second.push_back(sums.startAgain());
-    }
-  // Groups g and g + 4 share a load of packed weights.
-  for (int64_t step = 0; step < 8; ++step) {
-    int64_t group = twoChains ? step / 2 + 4 * (step % 2) : step;
-    SmallVector<Values> w;
     for (int64_t panel = 0; panel < panels; ++panel)
-      w.push_back(weights.group(panel, group));
-    for (int64_t row = 0; row < rows; ++row) {
-      Value word = field(k.i32, row, 4 * group);
+      sum.push_back(sums.start(rowSums[row]));
+  for (int64_t term = 0; term < p.terms; ++term) {
+    if (term)
+      for (Values &each : sum)
+        sums.nextTerm(each);
+    second.assign(twoChains ? sum.size() : 0, sums.startAgain());
+    // Groups g and g + 4 share a load of packed weights.
+    for (int64_t step = 0; step < 8; ++step) {
+      int64_t group = twoChains ? step / 2 + 4 * (step % 2) : step;
+      SmallVector<Values> w;
       for (int64_t panel = 0; panel < panels; ++panel)
-        sums.step(
-            (twoChains && group >= 4 ? second : sum)[row * panels + panel],
-            w[panel], word);
+        w.push_back(weights.group(panel, group));
+      for (int64_t row = 0; row < rows; ++row) {
+        Value word = field(k.i32, row, layout.term(term) + 4 * group);
+        for (int64_t panel = 0; panel < panels; ++panel)
+          sums.step(
+              (twoChains && group >= 4 ? second : sum)[row * panels + panel],
+              w[panel], word);
+      }
     }
+    for (auto [total, other] : llvm::zip(sum, second))
+      sums.merge(total, other);
   }
   for (int64_t panel = 0; panel < panels; ++panel) {
     Value d = weights.scale(panel);
-    Value negated = k.target.vnni ? weights.negatedScale(panel) : Value();
+    Value negated = sums.usesMagic() ? weights.negatedScale(panel) : Value();
     for (int64_t row = 0; row < rows; ++row) {
       Values &total = sum[row * panels + panel];
-      if (twoChains)
-        total = sums.merge(total, second[row * panels + panel]);
       total = {sums.scaled(total, rowSums[row], d, negated)};
     }
   }
   for (int64_t row = 0; row < rows; ++row) {
-    Value scale = k.splat(field(k.f32, row, ActivationBlock::scale));
+    Value scale = k.splat(field(k.f32, row, layout.scale()));
     for (int64_t panel = 0; panel < panels; ++panel) {
       Value &a = acc[row * panels + panel];
       a = k.fma(sum[row * panels + panel][0], scale, a);
@@ -360,20 +385,9 @@ void emitTerm(const Product &p, BlockWeights &weights, int64_t rows,
     Value m = weights.minimum(panel);
     for (int64_t row = 0; row < rows; ++row) {
       Value &a = acc[row * panels + panel];
-      a = k.fma(m, k.splat(field(k.f32, row, ActivationBlock::scaledSum)), a);
+      a = k.fma(m, k.splat(field(k.f32, row, layout.scaledSum())), a);
     }
   }
-}
-
-/// Accumulates one block: its terms, one after the other. `input`: row 0.
-void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
-               int64_t panels, Value input, Value block, Values &acc,
-               bool twoChains) {
-  KernelBuilder &k = p.k;
-  Value start = k.offset(input, k.mul(block, p.terms * ActivationBlock::bytes));
-  for (int64_t term = 0; term < p.terms; ++term)
-    emitTerm(p, weights, rows, panels,
-             k.offset(start, term * ActivationBlock::bytes), acc, twoChains);
 }
 
 /// Adds the residual, if any, and stores one row of one panel.

@@ -118,21 +118,18 @@ void EntryLowering::emitRow(QuantizeActivationsOp op, Value row) {
   int64_t terms = cast<ActQ8Type>(type.getElementType()).getTerms();
   Value in = rowAddress(op.getInput(), row),
         out = rowAddress(op.getResult(), row);
+  ActivationBlock layout{terms};
   k.loop(k.constant(0), k.constant(blocks), 1, [&](Value block) {
     Value from = k.offset(in, k.mul(block, blockSize * 4));
     Values x = {k.load(k.vec(k.f32), from),
                 k.load(k.vec(k.f32), k.offset(from, 64))};
-    for (int64_t term = 0; term < terms; ++term)
-      x = quantizeBlock(
-          x,
-          k.offset(k.offset(out, k.mul(block, terms * ActivationBlock::bytes)),
-                   term * ActivationBlock::bytes));
+    quantizeBlock(x, k.offset(out, k.mul(block, layout.bytes())), layout);
   });
 }
 
-/// Writes one block of one term to `out` and returns what the rounding left of
-/// its 32 values.
-Values EntryLowering::quantizeBlock(const Values &x, Value out) {
+/// Writes one block of 32 values to `out`.
+void EntryLowering::quantizeBlock(const Values &x, Value out,
+                                  const ActivationBlock &layout) {
   VectorType ints = k.vec(k.i32);
   // The largest magnitude by its bits, so that a NaN is seen.
   Value magnitude = k.splatConstantI32(0x7fffffff);
@@ -148,26 +145,45 @@ Values EntryLowering::quantizeBlock(const Values &x, Value out) {
   scale = k.select(finite, scale, k.bitcast(k.constantI32(0x7fc00000), k.f32));
   Value no = k.constantI32(0), yes = k.constantI32(1);
   Value valid = k.equal(k.select(finite, k.select(tiny, no, yes), no), yes);
-  Value inverse = k.splat(
-      k.divf(k.constantF32(1), k.select(valid, scale, k.constantF32(1))));
-  Value negated = k.splat(k.negate(scale));
-  Values q, rest;
-  for (auto [i, half] : llvm::enumerate(x)) {
-    // |x| * r is at most 127 * (1 + 2^-22): rounding never passes 127.
-    Value scaled = k.mulf(k.select(valid, half, k.splatConstant(0)), inverse);
-    Value rounded = k.roundEven(scaled);
-    q.push_back(k.toInteger(rounded));
-    rest.push_back(k.fma(negated, rounded, half));
-    k.store(k.truncate(q.back(), k.vec(k.i8)),
-            k.offset(out, static_cast<int64_t>(i) * lanes));
+  Value inverse =
+      k.divf(k.constantF32(1), k.select(valid, scale, k.constantF32(1)));
+  if (layout.terms == 2) {
+    scale = k.mulf(scale, k.constantF32(1.0f / 256));
+    inverse = k.mulf(inverse, k.constantF32(256));
   }
-  Value sum = vector::ReductionOp::create(
-      k.builder, k.loc, vector::CombiningKind::ADD, k.add(q[0], q[1]));
-  k.store(scale, k.offset(out, ActivationBlock::scale));
-  k.store(sum, k.offset(out, ActivationBlock::sum));
-  k.store(k.mulf(scale, k.toFloat(sum)),
-          k.offset(out, ActivationBlock::scaledSum));
-  return rest;
+  Values values;
+  for (int64_t half = 0; half < 2; ++half) {
+    // |x| * inverse is at most 127 (or 127 * 256) * (1 + 2^-22): rounding never
+    // passes that.
+    Value scaled =
+        k.mulf(k.select(valid, x[half], k.splatConstant(0)), k.splat(inverse));
+    Value v = k.toInteger(k.roundEven(scaled));
+    auto store = [&](Value digit, int64_t term) {
+      k.store(k.truncate(digit, k.vec(k.i8)),
+              k.offset(out, layout.term(term) + half * lanes));
+    };
+    if (layout.terms == 1) {
+      store(v, 0);
+    } else {
+      // v = 256 * high + low, low in [-127, 127].
+      Value high = arith::ShRSIOp::create(k.builder, k.loc,
+                                          k.add(v, k.splatConstantI32(128)),
+                                          k.splatConstantI32(8));
+      Value whole = k.shiftLeft(high, k.splatConstantI32(8));
+      Value low = arith::MaxSIOp::create(k.builder, k.loc, k.sub(v, whole),
+                                         k.splatConstantI32(-127));
+      store(high, 0);
+      store(low, 1);
+      v = k.add(whole, low);
+    }
+    values.push_back(v);
+  }
+  Value sum =
+      vector::ReductionOp::create(k.builder, k.loc, vector::CombiningKind::ADD,
+                                  k.add(values[0], values[1]));
+  k.store(scale, k.offset(out, layout.scale()));
+  k.store(sum, k.offset(out, layout.sum()));
+  k.store(k.mulf(scale, k.toFloat(sum)), k.offset(out, layout.scaledSum()));
 }
 
 //===----------------------------------------------------------------------===//

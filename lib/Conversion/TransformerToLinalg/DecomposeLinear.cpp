@@ -112,14 +112,20 @@ struct DecomposeEmbedding : OpConversionPattern<EmbeddingOp> {
   }
 };
 
-/// For each term values [.., d] i8, scales [.., d / 32] and scaled sums
-/// [.., d / 32] f32.
+/// Values [.., d] i32 (of two terms 256 * high + low), scales [.., d / 32] and
+/// scaled sums [.., d / 32] f32.
 struct DecomposeQuantizeActivations
     : OpConversionPattern<QuantizeActivationsOp> {
   using OpConversionPattern::OpConversionPattern;
 
-  /// Values, scales and scaled sums of one rounding.
-  static SmallVector<Value> round(LinalgBuilder &l, Value input) {
+  LogicalResult
+  matchAndRewrite(QuantizeActivationsOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    LinalgBuilder l(rewriter, op.getLoc());
+    auto type = cast<RankedTensorType>(op.getResult().getType());
+    bool twoTerms = cast<ActQ8Type>(type.getElementType()).getTerms() == 2;
+    float base = twoTerms ? 256 : 1;
+    Value input = adaptor.getInput();
     unsigned rank = l.rank(input);
     AffineExprs at = l.dims(rank), atBlock = at;
     atBlock.back() = at.back().floorDiv(blockSize);
@@ -143,58 +149,39 @@ struct DecomposeQuantizeActivations
       Value nan = l.bitcast(l.number32(0x7fc00000), l.f32);
       return l.select(l.less(bits, l.number32(0x7f800000)), scale, nan);
     });
-    Value values =
-        l.generic(rank, 0, {{input, at}, {scales, atBlock}},
-                  l.empty(l.sizes(input), l.i8), at, [&](ValueRange elements) {
-                    Value usable = l.less(l.number(0), elements[1]);
-                    Value scale = l.select(usable, elements[1], l.number(1));
-                    Value x = l.select(usable, elements[0], l.number(0));
-                    Value rounded = math::RoundEvenOp::create(
-                        l.builder, l.loc, l.mul(x, l.div(l.number(1), scale)));
-                    rounded = l.maximum(l.number(-127),
-                                        l.minimum(l.number(127), rounded));
-                    return Value(arith::FPToSIOp::create(l.builder, l.loc, l.i8,
-                                                         rounded));
-                  });
-    Value sums =
-        l.generic(rank, 1, {{values, at}}, l.filled(blocks, l.number32(0)),
-                  atBlock, [&](ValueRange elements) {
-                    return l.add(elements[1], l.extend(elements[0]));
-                  });
+    Value values = l.generic(
+        rank, 0, {{input, at}, {scales, atBlock}},
+        l.empty(l.sizes(input), l.i32), at, [&](ValueRange elements) {
+          Value usable = l.less(l.number(0), elements[1]);
+          Value scale = l.select(usable, elements[1], l.number(1));
+          Value x = l.select(usable, elements[0], l.number(0));
+          Value inverse = l.mul(l.div(l.number(1), scale), l.number(base));
+          Value rounded =
+              math::RoundEvenOp::create(l.builder, l.loc, l.mul(x, inverse));
+          rounded = l.maximum(l.number(-127 * base),
+                              l.minimum(l.number(127 * base), rounded));
+          Value v = arith::FPToSIOp::create(l.builder, l.loc, l.i32, rounded);
+          if (twoTerms) {
+            // A low digit of -128 becomes -127.
+            Value high = arith::ShRSIOp::create(
+                l.builder, l.loc, l.add(v, l.number32(128)), l.number32(8));
+            Value whole = l.mul(high, l.number32(256));
+            v = l.maximum(v, l.sub(whole, l.number32(127)));
+          }
+          return v;
+        });
+    if (twoTerms)
+      scales = l.elementwise({scales}, l.f32, [&](ValueRange elements) {
+        return l.mul(elements[0], l.number(1 / base));
+      });
+    Value sums = l.generic(
+        rank, 1, {{values, at}}, l.filled(blocks, l.number32(0)), atBlock,
+        [&](ValueRange elements) { return l.add(elements[1], elements[0]); });
     Value scaledSums =
         l.elementwise({sums, scales}, l.f32, [&](ValueRange elements) {
           return l.mul(elements[1], l.toFloat(elements[0]));
         });
-    return {values, scales, scaledSums};
-  }
-
-  /// input - scale * value: what a rounding left.
-  static Value rest(LinalgBuilder &l, Value input, Value values, Value scales) {
-    unsigned rank = l.rank(input);
-    AffineExprs at = l.dims(rank), atBlock = at;
-    atBlock.back() = at.back().floorDiv(blockSize);
-    return l.generic(rank, 0, {{input, at}, {values, at}, {scales, atBlock}},
-                     l.empty(l.sizes(input), l.f32), at,
-                     [&](ValueRange elements) {
-                       Value q = l.toFloat(l.extend(elements[1]));
-                       return l.fma(l.negate(elements[2]), q, elements[0]);
-                     });
-  }
-
-  LogicalResult
-  matchAndRewrite(QuantizeActivationsOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    LinalgBuilder l(rewriter, op.getLoc());
-    auto type = cast<RankedTensorType>(op.getResult().getType());
-    int64_t terms = cast<ActQ8Type>(type.getElementType()).getTerms();
-    Value input = adaptor.getInput();
-    SmallVector<Value> parts;
-    for (int64_t term = 0; term < terms; ++term) {
-      SmallVector<Value> rounded = round(l, input);
-      parts.append(rounded);
-      if (term + 1 < terms)
-        input = rest(l, input, rounded[0], rounded[1]);
-    }
+    SmallVector<Value> parts = {values, scales, scaledSums};
     rewriter.replaceOpWithMultiple(op, {ValueRange(parts)});
     return success();
   }
@@ -229,52 +216,43 @@ struct DecomposeLinear : OpConversionPattern<LinearOp> {
         });
   }
 
-  /// The same of rounded activations: per block and term an exact sum of
-  /// integers.
+  /// The same of rounded activations: per block an exact sum of integers.
   static Value integerProduct(LinalgBuilder &l, ValueRange input,
                               Value weightValue) {
     Weight weight(l, weightValue);
-    size_t terms = input.size() / 3;
-    unsigned leading = l.rank(input[0]) - 1;
+    Value values = input[0], scales = input[1], scaledSums = input[2];
+    unsigned leading = l.rank(values) - 1;
     AffineExprs at = l.dims(leading), to = at;
     at.push_back(l.dim(leading + 1));
     to.push_back(l.dim(leading));
-    Sizes sizes = l.sizes(input[0]);
+    Sizes sizes = l.sizes(values);
     sizes.back() = l.size(l.type(weightValue).getDimSize(0));
-    SmallVector<std::pair<Value, AffineExprs>> scales;
-    for (size_t term = 0; term < terms; ++term)
-      for (size_t part : {1, 2})
-        scales.push_back({input[3 * term + part], at});
     return l.generic(
-        leading + 2, 1, scales, l.filled(sizes, l.number(0)), to,
-        [&](ValueRange elements) {
+        leading + 2, 1, {{scales, at}, {scaledSums, at}},
+        l.filled(sizes, l.number(0)), to, [&](ValueRange elements) {
           SmallVector<Value> place;
           for (unsigned i = 0; i < leading; ++i)
             place.push_back(l.loopIndex(i));
           Value row = l.loopIndex(leading), block = l.loopIndex(leading + 1);
           Value first = l.mul(block, l.index(blockSize));
-          Value result = elements.back();
-          for (size_t term = 0; term < terms; ++term) {
-            auto sum = scf::ForOp::create(
-                l.builder, l.loc, l.index(0), l.index(blockSize), l.index(1),
-                ValueRange{l.number32(0)},
-                [&](OpBuilder &nested, Location, Value j, ValueRange state) {
-                  OpBuilder::InsertionGuard guard(l.builder);
-                  l.builder.restoreInsertionPoint(nested.saveInsertionPoint());
-                  SmallVector<Value> cell(place);
-                  cell.push_back(l.add(first, j));
-                  Value q = l.extend(l.read(input[3 * term], cell));
-                  Value next =
-                      l.add(state[0], l.mul(weight.integer(row, block, j), q));
-                  scf::YieldOp::create(l.builder, l.loc, next);
-                });
-            Value scaled =
-                l.mul(l.toFloat(sum.getResult(0)), weight.scale(row, block));
-            result = l.fma(scaled, elements[2 * term], result);
-            if (weight.hasMinimum())
-              result = l.fma(weight.minimum(row, block), elements[2 * term + 1],
-                             result);
-          }
+          auto sum = scf::ForOp::create(
+              l.builder, l.loc, l.index(0), l.index(blockSize), l.index(1),
+              ValueRange{l.number32(0)},
+              [&](OpBuilder &nested, Location, Value j, ValueRange state) {
+                OpBuilder::InsertionGuard guard(l.builder);
+                l.builder.restoreInsertionPoint(nested.saveInsertionPoint());
+                SmallVector<Value> cell(place);
+                cell.push_back(l.add(first, j));
+                Value q = l.read(values, cell);
+                Value next =
+                    l.add(state[0], l.mul(weight.integer(row, block, j), q));
+                scf::YieldOp::create(l.builder, l.loc, next);
+              });
+          Value scaled =
+              l.mul(l.toFloat(sum.getResult(0)), weight.scale(row, block));
+          Value result = l.fma(scaled, elements[0], elements[2]);
+          if (weight.hasMinimum())
+            result = l.fma(weight.minimum(row, block), elements[1], result);
           return result;
         });
   }

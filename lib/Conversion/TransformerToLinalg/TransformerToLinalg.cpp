@@ -207,9 +207,8 @@ void chorus::populateTransformerToLinalgTypeConversions(
         blocks.back() /= blockSize;
         MLIRContext *context = type.getContext();
         auto scales = RankedTensorType::get(blocks, Float32Type::get(context));
-        for (int64_t term = 0; term < rounded.getTerms(); ++term)
-          results.append(
-              {type.clone(IntegerType::get(context, 8)), scales, scales});
+        results.append(
+            {type.clone(IntegerType::get(context, 32)), scales, scales});
         return success();
       });
 }

@@ -29,8 +29,9 @@ def Transformer_QuantizeActivationsOp : Transformer_Op<"quantize_activations", [
     to nearest, ties to even. A block whose `a` is below 2^-70 has scale 0 and
     zeros; a block with an infinity or NaN has a NaN scale and zeros.
 
-    A result type of two terms rounds twice: the second term is the rounding, by
-    the same rule, of `fma(-scale, q, x)`.
+    A result type of two terms rounds 256 times as finely: its values are
+    `256 * q0 + q1`, its scale is `a / 127 / 256`, and a `q1` of -128 becomes
+    -127.
 
     - Shapes: both are [.., d], d a multiple of 32.
 

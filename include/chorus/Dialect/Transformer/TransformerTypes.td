@@ -42,8 +42,7 @@ def Transformer_ActQ8Type : Transformer_Type<"ActQ8", "act_q8"> {
   let description = [{
     What `transformer.quantize_activations` makes and `transformer.linear`
     reads: `value = scale * q`, q in [-127, 127]. With two terms, `act_q8<2>`,
-    `value = scale0 * q0 + scale1 * q1`: the second term holds what the first
-    one's rounding left.
+    `value = scale * (256 * q0 + q1)`: two digits.
   }];
   let parameters = (ins DefaultValuedParameter<"int64_t", "1">:$terms);
   let assemblyFormat = "(`<` $terms^ `>`)?";
