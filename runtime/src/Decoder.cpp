@@ -16,11 +16,6 @@ static Status stepOutOfMemory() {
 // PagedDecoder
 //===----------------------------------------------------------------------===//
 
-int64_t PagedDecoder::pagesToGrow(int64_t from, int64_t to) const {
-  // A partial page is copied before it is written.
-  return to <= from ? 0 : pagesFor(to) - from / CHORUS_PAGE_POSITIONS;
-}
-
 Status PagedDecoder::step(const std::vector<SequenceRows> &batch, float *logits,
                           float *logSumExp) try {
   tables.tokens.clear();

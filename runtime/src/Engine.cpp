@@ -17,6 +17,9 @@ static constexpr int64_t distributionRows = 64;
 /// Address space that the cache's pages may take.
 static constexpr uint64_t maxPoolBytes = uint64_t(1) << 40;
 
+/// Of the memory, one part in so many may hold prompts of former requests.
+static constexpr uint64_t prefixShare = 16;
+
 static Status checkOption(const char *name, int64_t value, int64_t low,
                           int64_t high) {
   if (value >= low && value <= high)
@@ -34,6 +37,16 @@ Status EngineOptions::validate() const {
   return checkOption("max-batch", maxBatch, 1, 65536);
 }
 
+/// Memory that a run may take.
+static uint64_t allowedMemory(const EngineOptions &options) {
+  if (options.maxMemory != 0)
+    return options.maxMemory;
+  long pages = sysconf(_SC_PHYS_PAGES), pageSize = sysconf(_SC_PAGESIZE);
+  return pages > 0 && pageSize > 0
+             ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(pageSize)
+             : UINT64_MAX;
+}
+
 StatusOr<std::unique_ptr<Engine>>
 Engine::create(std::shared_ptr<const Program> program,
                std::shared_ptr<const Tokenizer> tokenizer,
@@ -49,17 +62,6 @@ Engine::create(std::shared_ptr<const Program> program,
 
 Engine::~Engine() = default;
 
-/// Pages for as many whole contexts as run at once, within reason: what is not
-/// used takes address space only.
-static int64_t poolCapacity(uint64_t pageBytes, int64_t context,
-                            int64_t maxBatch) {
-  uint64_t wanted = static_cast<uint64_t>(pagesFor(context)) *
-                    static_cast<uint64_t>(maxBatch + 1);
-  uint64_t most = std::max<uint64_t>(
-      maxPoolBytes / pageBytes, 2 * static_cast<uint64_t>(pagesFor(context)));
-  return static_cast<int64_t>(std::min(wanted, most));
-}
-
 Status Engine::build(const EngineOptions &options) {
   CHORUS_RETURN_IF_ERROR(options.validate());
   limits = options;
@@ -74,20 +76,7 @@ Status Engine::build(const EngineOptions &options) {
                                                       : availableCores());
   if (loaded->stepEntry()) {
     stepProgram = std::make_unique<StepEntryProgram>(loaded);
-    uint64_t pageBytes = stepProgram->pageBytes();
-    int64_t capacity = poolCapacity(pageBytes, context, options.maxBatch);
-    // Where address space is limited (ulimit -v), a smaller cache may do.
-    while (true) {
-      StatusOr<std::unique_ptr<KVPool>> created =
-          KVPool::create(pageBytes, capacity);
-      if (created.ok()) {
-        pages = std::move(*created);
-        break;
-      }
-      if (capacity <= pagesFor(context) / 4 + 1)
-        return created.status();
-      capacity /= 2;
-    }
+    CHORUS_RETURN_IF_ERROR(buildPages());
     decoder = std::make_unique<PagedDecoder>(*stepProgram, *pages, *pool);
   } else {
     StatusOr<std::unique_ptr<PlainEntryProgram>> plain =
@@ -108,6 +97,12 @@ Status Engine::build(const EngineOptions &options) {
   schedulerOptions.prefillChunk = options.prefillChunk;
   schedulerOptions.contextLength = context;
   schedulerOptions.stopIds.assign(model.stopIds.begin(), model.stopIds.end());
+  schedulerOptions.lateFork = options.lateFork;
+  schedulerOptions.prefixPages =
+      pages && options.prefixCache
+          ? static_cast<int64_t>(allowedMemory(limits) / prefixShare /
+                                 pages->pageBytes())
+          : 0;
   TokenBytes tokenBytes;
   if (text)
     tokenBytes = [tokenizer = text.get()](int32_t id) -> std::string_view {
@@ -120,52 +115,72 @@ Status Engine::build(const EngineOptions &options) {
   return Status();
 }
 
-uint64_t Engine::memoryNeeded(const Request &request) const {
-  uint64_t vocab = static_cast<uint64_t>(decoder->vocabSize());
-  int64_t prompt = static_cast<int64_t>(request.prompt.size());
-  int64_t batch = std::min(request.candidates, limits.maxBatch);
-  int64_t longest =
-      std::min(context, prompt + std::min(request.maxTokens, context));
-  // Each may be huge; a sum that overflows is more than any memory.
-  uint64_t sum = loaded->artifact().fileSize();
-  auto add = [&sum](uint64_t bytes) {
-    if (__builtin_add_overflow(sum, bytes, &sum))
-      sum = UINT64_MAX;
-  };
-  uint64_t rows = static_cast<uint64_t>(batch);
-  if (stepProgram) {
-    int64_t chunk = std::min(prompt, limits.prefillChunk);
-    add(std::max(stepProgram->arenaBytes(chunk, 1),
-                 stepProgram->arenaBytes(batch, batch)));
-    add(static_cast<uint64_t>(scheduler->pagesNeeded(request)) *
-        stepProgram->pageBytes());
-  } else {
-    add(sequenceProgram->arenaBytes(longest));
-    rows += static_cast<uint64_t>(longest);
+/// Pages for as many whole contexts as run at once, within the memory: what is
+/// not used takes address space only.
+Status Engine::buildPages() {
+  uint64_t pageBytes = stepProgram->pageBytes();
+  uint64_t allowed = allowedMemory(limits), fixed = memoryOfSteps();
+  uint64_t memory = allowed > fixed ? allowed - fixed : 0;
+  uint64_t wanted = static_cast<uint64_t>(pagesFor(context)) *
+                    static_cast<uint64_t>(limits.maxBatch + 1);
+  int64_t capacity = static_cast<int64_t>(
+      std::min({wanted, memory / pageBytes, maxPoolBytes / pageBytes}));
+  // Where address space is limited (ulimit -v), a smaller cache may do.
+  while (true) {
+    StatusOr<std::unique_ptr<KVPool>> created =
+        KVPool::create(pageBytes, capacity);
+    if (created.ok()) {
+      pages = std::move(*created);
+      return Status();
+    }
+    if (capacity <= pagesFor(context) / 4 + 1)
+      return created.status();
+    capacity /= 2;
   }
-  add(rows * vocab * sizeof(float));
-  add(static_cast<uint64_t>(pool->threads()) * vocab * 16);
-  return sum;
 }
 
-/// Memory that a run may take.
-static uint64_t allowedMemory(const EngineOptions &options) {
-  if (options.maxMemory != 0)
-    return options.maxMemory;
-  long pages = sysconf(_SC_PHYS_PAGES), pageSize = sysconf(_SC_PAGESIZE);
-  return pages > 0 && pageSize > 0
-             ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(pageSize)
-             : UINT64_MAX;
+/// A sum or product that overflows is more than any memory.
+static uint64_t addBytes(uint64_t a, uint64_t b) {
+  return __builtin_add_overflow(a, b, &a) ? UINT64_MAX : a;
+}
+static uint64_t multiplyBytes(uint64_t a, uint64_t b) {
+  return __builtin_mul_overflow(a, b, &a) ? UINT64_MAX : a;
 }
 
-StatusOr<Generation> Engine::generate(const Request &request,
-                                      const GenerationHooks &hooks) try {
-  int64_t tokens = 0, finished = 0;
-  TokenCallback count = [&](const TokenEvent &event) {
-    tokens += event.tokenId >= 0;
-    finished += event.last;
-    return hooks.onToken ? hooks.onToken(event) : Status();
-  };
+uint64_t Engine::memoryWithoutPages(uint64_t arenaBytes,
+                                    int64_t logitsRows) const {
+  uint64_t vocab = static_cast<uint64_t>(
+      stepProgram ? stepProgram->vocabSize() : sequenceProgram->vocabSize());
+  uint64_t rowBytes = vocab * sizeof(float);
+  uint64_t sum = addBytes(loaded->artifact().fileSize(), arenaBytes);
+  sum =
+      addBytes(sum, multiplyBytes(rowBytes, static_cast<uint64_t>(logitsRows)));
+  return addBytes(sum, static_cast<uint64_t>(pool->threads()) * vocab * 16);
+}
+
+/// Of a step program, for steps as full as they may be.
+uint64_t Engine::memoryOfSteps() const {
+  int64_t batch = limits.maxBatch;
+  int64_t chunk = std::min(limits.prefillChunk, context);
+  return memoryWithoutPages(stepProgram->arenaBytes(chunk + batch, batch),
+                            batch);
+}
+
+uint64_t Engine::memoryNeeded(const Request &request) const {
+  if (stepProgram)
+    return addBytes(
+        memoryOfSteps(),
+        multiplyBytes(static_cast<uint64_t>(scheduler->pagesNeeded(request)),
+                      stepProgram->pageBytes()));
+  int64_t longest =
+      std::min(context, static_cast<int64_t>(request.prompt.size()) +
+                            std::min(request.maxTokens, context));
+  return memoryWithoutPages(sequenceProgram->arenaBytes(longest),
+                            std::min(request.candidates, limits.maxBatch) +
+                                longest);
+}
+
+StatusOr<int64_t> Engine::submit(Request request, RequestHooks hooks) {
   CHORUS_RETURN_IF_ERROR(scheduler->check(request));
   uint64_t needed = memoryNeeded(request), allowed = allowedMemory(limits);
   if (needed > allowed)
@@ -174,30 +189,33 @@ StatusOr<Generation> Engine::generate(const Request &request,
         "the run needs " + std::to_string(needed) + " bytes, allowed are " +
             std::to_string(allowed) +
             "; fewer max-tokens or a smaller max-batch need less");
-  StatusOr<int64_t> number = scheduler->submit(request, count);
+  return scheduler->submit(std::move(request), std::move(hooks));
+}
+
+Status Engine::step() {
+  Status status = scheduler->step();
+  if (!status.ok())
+    scheduler->cancelAll();
+  return status;
+}
+
+StatusOr<Generation> Engine::generate(const Request &request,
+                                      const GenerationHooks &hooks) try {
+  StatusOr<int64_t> number = submit(request, hooks);
   CHORUS_RETURN_IF_ERROR(number.status());
-  while (!scheduler->idle()) {
+  Status status;
+  while (status.ok() && !isFinished(*number)) {
     if (hooks.shouldCancel && hooks.shouldCancel()) {
-      scheduler->cancelAll();
+      cancel(*number);
       break;
     }
-    Status status = scheduler->step();
-    if (!status.ok()) {
-      scheduler->cancelAll();
-      scheduler->take(*number);
-      return status;
-    }
-    if (hooks.onStep) {
-      GenerationProgress progress;
-      progress.promptTokens = static_cast<int64_t>(request.prompt.size());
-      progress.promptComputed = scheduler->promptComputed(*number);
-      progress.tokens = tokens;
-      progress.finished = finished;
-      progress.candidates = request.candidates;
-      hooks.onStep(progress);
-    }
+    status = step();
+    if (status.ok() && hooks.onStep)
+      hooks.onStep(progress(*number));
   }
-  return scheduler->take(*number);
+  Generation generation = take(*number);
+  CHORUS_RETURN_IF_ERROR(status);
+  return generation;
 } catch (const std::bad_alloc &) {
   return limitError("N10", "engine", "out of memory");
 }
@@ -217,6 +235,7 @@ Status Engine::distributions(
   // A stateless model computes everything in one call, not once a chunk.
   if (sequenceProgram)
     chunk = length;
+  scheduler->makeRoom(scheduler->pagesNeeded(asRequest));
   ScratchBuffer logits;
   CHORUS_RETURN_IF_ERROR(logits.reserve(static_cast<uint64_t>(chunk) *
                                         static_cast<uint64_t>(vocab) *

@@ -22,9 +22,15 @@ std::string_view finishReasonName(FinishReason reason) {
 
 double Candidate::meanLogprob() const {
   double sum = 0;
-  for (float logprob : logprobs)
-    sum += logprob;
-  return logprobs.empty() ? 0 : sum / static_cast<double>(logprobs.size());
+  auto nextForced = forced.begin();
+  for (size_t i = 0; i < logprobs.size(); ++i) {
+    if (nextForced != forced.end() && static_cast<size_t>(*nextForced) == i)
+      ++nextForced;
+    else
+      sum += logprobs[i];
+  }
+  int64_t count = sampledTokens();
+  return count == 0 ? 0 : sum / static_cast<double>(count);
 }
 
 } // namespace chorus::rt

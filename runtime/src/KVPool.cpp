@@ -139,6 +139,27 @@ SequenceCache SequenceCache::fork() const {
   return copy;
 }
 
+void SequenceCache::share(const std::vector<PageId> &shared) {
+  assert(positions ==
+         static_cast<int64_t>(pages.size()) * CHORUS_PAGE_POSITIONS);
+  pages.insert(pages.end(), shared.begin(), shared.end());
+  for (PageId page : shared)
+    pool->retain(page);
+  positions += static_cast<int64_t>(shared.size()) * CHORUS_PAGE_POSITIONS;
+}
+
+int64_t SequenceCache::pagesToGrow(int64_t length) const {
+  if (length <= positions)
+    return 0;
+  int64_t more = pagesFor(length) - static_cast<int64_t>(pages.size());
+  // A shared partial page is copied before it is written.
+  bool copies =
+      positions % CHORUS_PAGE_POSITIONS != 0 &&
+      pool->references(
+          pages[static_cast<size_t>(positions / CHORUS_PAGE_POSITIONS)]) > 1;
+  return more + copies;
+}
+
 Status SequenceCache::prepare(int64_t count, std::vector<PageCopy> &copies) {
   size_t needed = static_cast<size_t>(pagesFor(positions + count));
   size_t had = pages.size();

@@ -19,7 +19,7 @@ rankByMeanLogprob(const std::vector<Candidate> &candidates) {
   std::vector<Key> keys;
   for (const Candidate &candidate : candidates)
     keys.push_back({candidate.finishReason != FinishReason::Error &&
-                        !candidate.logprobs.empty(),
+                        candidate.sampledTokens() > 0,
                     candidate.meanLogprob()});
   std::vector<size_t> order(candidates.size());
   std::iota(order.begin(), order.end(), 0);

@@ -102,6 +102,8 @@ static void appendParameters(std::string &out, const Request &request) {
   for (auto [id, bias] : sampling.logitBias)
     appendField(out, std::to_string(id), bias);
   out += '}';
+  appendKey(out, "allowed");
+  appendArray(out, sampling.allowedTokens);
   appendField(out, "min_tokens", sampling.minTokens);
   appendKey(out, "stop");
   out += '[';
@@ -134,7 +136,7 @@ std::string recordLine(const RecordContext &context, const Candidate &candidate,
     out += "null";
   }
   double mean =
-      candidate.logprobs.empty() ? std::nan("") : candidate.meanLogprob();
+      candidate.sampledTokens() ? candidate.meanLogprob() : std::nan("");
   appendField(out, "mean_logprob", mean);
   appendText(out, "finish_reason", finishReasonName(candidate.finishReason));
   if (candidate.finishReason == FinishReason::Error) {

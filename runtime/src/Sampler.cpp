@@ -67,14 +67,25 @@ Status SamplingParameters::validate(int64_t vocabSize) const {
   if (minTokens < 0)
     return usageError("min-tokens is " + std::to_string(minTokens) +
                       ", allowed is 0 and up");
-  for (size_t i = 0; i < logitBias.size(); ++i) {
-    auto [id, bias] = logitBias[i];
+  auto checkId = [vocabSize](const char *field, int32_t id, int32_t before) {
     if (id < 0 || id >= vocabSize)
-      return usageError("logit-bias names token " + std::to_string(id) +
-                        ", allowed is 0 to " + std::to_string(vocabSize - 1));
-    if (i > 0 && id <= logitBias[i - 1].first)
-      return usageError("logit-bias names token " + std::to_string(id) +
-                        " twice");
+      return usageError(std::string(field) + " names token " +
+                        std::to_string(id) + ", allowed is 0 to " +
+                        std::to_string(vocabSize - 1));
+    if (id <= before)
+      return usageError(std::string(field) + " names token " +
+                        std::to_string(id) + " twice or out of order");
+    return Status();
+  };
+  int32_t before = -1;
+  for (int32_t id : allowedTokens) {
+    CHORUS_RETURN_IF_ERROR(checkId("allowed", id, before));
+    before = id;
+  }
+  before = -1;
+  for (auto [id, bias] : logitBias) {
+    CHORUS_RETURN_IF_ERROR(checkId("logit-bias", id, before));
+    before = id;
     CHORUS_RETURN_IF_ERROR(checkRange("logit-bias", bias, -1000, 1000));
   }
   return Status();
@@ -264,19 +275,33 @@ Sampler::~Sampler() = default;
 const float *Sampler::adjustLogits(Scratch &scratch,
                                    const SamplerRow &row) const {
   const SamplingParameters &parameters = *row.parameters;
+  const std::vector<int32_t> &allowed = parameters.allowedTokens;
   bool masks = row.masked && !row.masked->empty();
   bool repeats = parameters.repetitionPenalty != 1;
   bool counts = row.generated && (parameters.presencePenalty != 0 ||
                                   parameters.frequencyPenalty != 0);
-  if (!masks && !repeats && !counts && parameters.logitBias.empty())
+  if (!masks && !repeats && !counts && allowed.empty() &&
+      parameters.logitBias.empty())
     return row.logits;
   scratch.adjusted.assign(row.logits, row.logits + vocab);
   float *logits = scratch.adjusted.data();
-  if (masks)
-    for (int32_t id : *row.masked)
+  auto mask = [logits](int64_t begin, int64_t end) {
+    for (int64_t id = begin; id < end; ++id)
       // A NaN stays, so that it is seen.
       if (!std::isnan(logits[id]))
         logits[id] = minusInfinity;
+  };
+  if (!allowed.empty()) {
+    int64_t next = 0;
+    for (int32_t id : allowed) {
+      mask(next, id);
+      next = int64_t(id) + 1;
+    }
+    mask(next, vocab);
+  }
+  if (masks)
+    for (int32_t id : *row.masked)
+      mask(id, int64_t(id) + 1);
   for (auto [id, bias] : parameters.logitBias)
     logits[id] += bias;
   if (repeats) {

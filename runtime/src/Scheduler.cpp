@@ -2,416 +2,511 @@
 
 #include "chorus_rt/Scheduler.h"
 
-#include "chorus_rt/Detokenizer.h"
-#include "chorus_rt/Philox.h"
-#include "chorus_rt/StopStrings.h"
+#include "RequestState.h"
 
 #include <algorithm>
 #include <cassert>
-#include <cstring>
+#include <iterator>
 #include <new>
+#include <utility>
 
 namespace chorus::rt {
 
-using Clock = std::chrono::steady_clock;
+/// A sequence and the candidates that it is the history of.
+struct Scheduler::Branch {
+  Branch(RequestState &request, Sequence sequence)
+      : request(request), sequence(std::move(sequence)) {}
 
-/// A request on its way.
-struct Scheduler::Waiting {
-  int64_t number = 0;
-  Request request;
-  TokenCallback onToken;
-  StopStrings stop;
-  /// Distinct tokens of the prompt, rising, for the repetition penalty.
-  std::vector<int32_t> promptTokens;
-  Sequence prompt;
-  /// Pages of its prompt and of one candidate are reserved.
-  bool started = false;
-  bool promptDone = false;
-  /// Logits after the prompt, from which every candidate's first token is
-  /// drawn; kept until the last one has started.
-  std::vector<float> promptLogits;
-  float promptLogSumExp = 0;
-  int64_t nextCandidate = 0; ///< Not started yet, counted from 0.
-  int64_t finished = 0;
-  Clock::time_point submitted;
-  Generation generation;
+  int64_t pending() const { return sequence.length() - sequence.computed(); }
+  /// Whether rows are pending whose logits nobody wants.
+  bool prefills() const { return pending() > outputs; }
+  /// The next step may begin with another page.
+  bool atPageBorder() const {
+    return sequence.computed() % CHORUS_PAGE_POSITIONS == 0;
+  }
+  bool isDone() const { return candidates.empty() && !request.awaitsScores(); }
 
-  bool done() const { return finished == request.candidates; }
+  /// Appends the tokens, which all of the candidates go on with.
+  void goOn(const std::vector<int32_t> &tokens,
+            std::vector<CandidateState *> ofCandidates) {
+    sequence.append(tokens);
+    outputs = static_cast<int64_t>(tokens.size());
+    candidates = std::move(ofCandidates);
+  }
+
+  RequestState &request;
+  Sequence sequence;
+  /// In rising index. Empty where only the prompt is scored.
+  std::vector<CandidateState *> candidates;
+  /// The last rows, whose logits are wanted: one for each token of the
+  /// candidates that is in the sequence without its log-probability, and one
+  /// for the next token.
+  int64_t outputs = 1;
+  /// Room for its way to the end is set aside.
+  bool running = false;
+  /// Forks of this step, which go behind it.
+  Branches forks;
+  /// First of its rows of logits in this step.
+  const float *logits = nullptr;
+  const float *logSumExp = nullptr;
 };
 
-/// A candidate that runs.
-struct Scheduler::Active {
-  Active(Waiting &request, Candidate &result)
-      : request(request), result(result), stop(request.stop) {}
-
-  Waiting &request;
-  Candidate &result;
-  Sequence sequence;
-  TokenCounts generated;
-  StopMatcher stop;
-  Detokenizer detokenizer;
-  bool finished = false;
+/// A candidate's next token.
+struct Scheduler::Draw {
+  Branch *branch;
+  CandidateState *candidate;
+  SampledToken token;
+  bool forced = false;
+  const Draw *sameAs = nullptr;
 };
 
 Scheduler::Scheduler(Decoder &decoder, const Sampler &sampler,
                      ThreadPool &threads, TokenBytes tokenBytes,
-                     SchedulerOptions options)
+                     SchedulerOptions given)
     : decoder(decoder), sampler(sampler), threads(threads),
-      tokenBytes(std::move(tokenBytes)), options(std::move(options)) {}
+      options(std::move(given)),
+      rules(std::make_unique<GenerationRules>(
+          GenerationRules{decoder.vocabSize(), options.contextLength,
+                          options.stopIds, std::move(tokenBytes)})) {
+  if (KVPool *pool = decoder.pages()) {
+    int64_t pages = std::min(options.prefixPages, pool->capacity() / 4);
+    if (pages > 0)
+      prefixes = std::make_unique<PrefixCache>(*pool, pages);
+  }
+}
 
 Scheduler::~Scheduler() = default;
 
-/// Tokens that a candidate may have: context and max-tokens allow it.
-int64_t Scheduler::tokenLimit(const Request &request) const {
-  return std::min(request.maxTokens,
-                  options.contextLength -
-                      static_cast<int64_t>(request.prompt.size()));
-}
+//===----------------------------------------------------------------------===//
+// Requests
+//===----------------------------------------------------------------------===//
 
-/// Pages of one candidate beyond those of its prompt. The last token is never
-/// computed.
-int64_t Scheduler::pagesOfCandidate(const Request &request) const {
-  int64_t prompt = static_cast<int64_t>(request.prompt.size());
-  return decoder.pagesToGrow(prompt, prompt + tokenLimit(request) - 1);
+Status Scheduler::check(const Request &request) const {
+  return RequestState::check(request, *rules);
 }
 
 int64_t Scheduler::pagesNeeded(const Request &request) const {
-  return decoder.pagesToGrow(0, static_cast<int64_t>(request.prompt.size())) +
-         std::min(request.candidates, options.maxBatch) *
-             pagesOfCandidate(request);
+  if (!decoder.pages())
+    return 0;
+  // The last token is never computed.
+  return pagesFor(
+      static_cast<int64_t>(request.prompt.size()) +
+      std::max<int64_t>(RequestState::tokenLimit(request, *rules) - 1, 0));
 }
 
-Status Scheduler::check(const Request &request) const {
-  int64_t vocab = decoder.vocabSize();
-  int64_t contextLength = options.contextLength;
-  if (request.candidates < 1 || request.candidates > Request::maxCandidates)
-    return usageError("n is " + std::to_string(request.candidates) +
-                      ", allowed is 1 to " +
-                      std::to_string(Request::maxCandidates));
-  if (request.firstCandidate < 0 ||
-      request.firstCandidate > UINT32_MAX - Request::maxCandidates)
-    return usageError("candidate is " + std::to_string(request.firstCandidate) +
-                      ", allowed is 0 to " +
-                      std::to_string(UINT32_MAX - Request::maxCandidates));
-  if (request.maxTokens < 1)
-    return usageError("max-tokens is " + std::to_string(request.maxTokens) +
-                      ", allowed is 1 and up");
-  CHORUS_RETURN_IF_ERROR(request.sampling.validate(vocab));
-  if (request.prompt.empty())
-    return usageError("the prompt has no tokens, needed is at least one");
-  if (static_cast<int64_t>(request.prompt.size()) > contextLength)
-    return usageError("the prompt has " +
-                      std::to_string(request.prompt.size()) +
-                      " tokens, allowed are " + std::to_string(contextLength) +
-                      " (the context)");
-  for (size_t i = 0; i < request.prompt.size(); ++i)
-    if (request.prompt[i] < 0 || request.prompt[i] >= vocab)
-      return usageError("prompt token " + std::to_string(i) + " is " +
-                        std::to_string(request.prompt[i]) +
-                        ", allowed is 0 to " + std::to_string(vocab - 1));
-  if (!request.stop.empty() && !tokenBytes)
-    return usageError("stop strings need a tokenizer, and the model has none");
-  int64_t pages =
-      decoder.pagesToGrow(0, static_cast<int64_t>(request.prompt.size())) +
-      pagesOfCandidate(request);
-  if (pages > decoder.pageCapacity())
-    return limitError("N09", "key-value cache",
-                      "one candidate takes " + std::to_string(pages) +
-                          " pages, there are " +
-                          std::to_string(decoder.pageCapacity()));
-  return Status();
-}
-
-StatusOr<int64_t> Scheduler::submit(Request request,
-                                    TokenCallback onToken) try {
+StatusOr<int64_t> Scheduler::submit(Request request, RequestHooks hooks) try {
   CHORUS_RETURN_IF_ERROR(check(request));
   StatusOr<StopStrings> stop = StopStrings::create(request.stop);
   CHORUS_RETURN_IF_ERROR(stop.status());
-  auto waiting = std::make_unique<Waiting>();
-  waiting->number = nextRequest++;
-  waiting->onToken = std::move(onToken);
-  waiting->stop = std::move(*stop);
-  waiting->promptTokens = request.prompt;
-  std::sort(waiting->promptTokens.begin(), waiting->promptTokens.end());
-  waiting->promptTokens.erase(
-      std::unique(waiting->promptTokens.begin(), waiting->promptTokens.end()),
-      waiting->promptTokens.end());
-  waiting->prompt = decoder.newSequence();
-  waiting->prompt.append(request.prompt);
-  waiting->generation.candidates.resize(
-      static_cast<size_t>(request.candidates));
-  for (int64_t i = 0; i < request.candidates; ++i)
-    waiting->generation.candidates[static_cast<size_t>(i)].index =
-        request.firstCandidate + i;
-  waiting->submitted = Clock::now();
-  waiting->request = std::move(request);
-  // A context that is full already leaves no room for a token.
-  if (tokenLimit(waiting->request) == 0)
-    waiting->finished = waiting->request.candidates;
-  requests.push_back(std::move(waiting));
-  return requests.back()->number;
+  if (int64_t pages = pagesNeeded(request);
+      pages > 0 && pages > decoder.pages()->capacity())
+    return limitError("N09", "key-value cache",
+                      "one candidate takes " + std::to_string(pages) +
+                          " pages, there are " +
+                          std::to_string(decoder.pages()->capacity()));
+  auto state = std::make_unique<RequestState>(nextRequest, std::move(request),
+                                              std::move(hooks),
+                                              std::move(*stop), *rules);
+  if (!state->done()) {
+    auto root = std::make_unique<Branch>(*state, decoder.newSequence());
+    root->sequence.append(state->request.prompt);
+    for (CandidateState &candidate : state->candidates)
+      if (!candidate.finished)
+        root->candidates.push_back(&candidate);
+    branches.reserve(branches.size() + 1);
+    requests.emplace(nextRequest, std::move(state));
+    branches.push_back(std::move(root));
+  } else {
+    requests.emplace(nextRequest, std::move(state));
+  }
+  return nextRequest++;
 } catch (const std::bad_alloc &) {
   return limitError("N10", "request", "out of memory");
 }
 
-bool Scheduler::idle() const {
-  return std::all_of(requests.begin(), requests.end(),
-                     [](const auto &request) { return request->done(); });
+RequestState *Scheduler::find(int64_t request) const {
+  auto at = requests.find(request);
+  return at == requests.end() ? nullptr : at->second.get();
 }
 
-/// Gives a sampled token to its candidate.
-Status Scheduler::accept(Active &candidate, const SampledToken &token) {
-  Candidate &result = candidate.result;
-  const Request &request = candidate.request.request;
-  TokenEvent event;
-  size_t textBefore = result.text.size();
-  auto finish = [&](FinishReason reason) {
-    candidate.finished = true;
-    result.finishReason = reason;
-  };
-  if (!token.status.ok()) {
-    if (token.status.exitCode() != ExitCode::SomeRecordsFailed)
-      return token.status;
-    result.error = Status::error(
-        token.status.exitCode(), token.status.code(),
-        "candidate " + std::to_string(result.index) + ", position " +
-            std::to_string(candidate.sequence.length()),
-        token.status.message());
-    finish(FinishReason::Error);
-  } else {
-    result.tokenIds.push_back(token.id);
-    result.logprobs.push_back(token.logprob);
-    candidate.generated.add(token.id);
-    candidate.sequence.append(token.id);
-    if (!request.ignoreEos &&
-        std::binary_search(options.stopIds.begin(), options.stopIds.end(),
-                           token.id)) {
-      finish(FinishReason::Stop);
-    } else if (tokenBytes) {
-      std::string visible;
-      if (candidate.stop.append(tokenBytes(token.id), visible))
-        finish(FinishReason::StopString);
-      candidate.detokenizer.append(visible, result.text);
+GenerationProgress Scheduler::progress(int64_t request) const {
+  return requests.at(request)->progress();
+}
+
+bool Scheduler::isFinished(int64_t request) const {
+  RequestState *state = find(request);
+  return state && state->done();
+}
+
+std::optional<int64_t> Scheduler::nextFinished() {
+  for (auto &[number, request] : requests)
+    if (request->done() && !request->reported) {
+      request->reported = true;
+      return number;
     }
-    if (!candidate.finished &&
-        static_cast<int64_t>(result.tokenIds.size()) >= tokenLimit(request))
-      finish(FinishReason::Length);
-    event.tokenId = token.id;
-    event.logprob = token.logprob;
-  }
-  if (candidate.finished && tokenBytes) {
-    if (result.finishReason != FinishReason::StopString) {
-      std::string visible;
-      candidate.stop.flush(visible);
-      candidate.detokenizer.append(visible, result.text);
-    }
-    candidate.detokenizer.flush(result.text);
-  }
-  if (!candidate.request.onToken)
-    return Status();
-  event.candidate = result.index;
-  event.textDelta = std::string_view(result.text).substr(textBefore);
-  event.last = candidate.finished;
-  return candidate.request.onToken(event);
+  return std::nullopt;
 }
 
-Status Scheduler::sampleAndAccept(const std::vector<Active *> &candidates,
-                                  const std::vector<const float *> &rows,
-                                  const std::vector<float> &rowLogSumExp) {
-  std::vector<SampledToken> tokens(candidates.size());
-  threads.forEachRange(
-      static_cast<int64_t>(candidates.size()), [&](int64_t begin, int64_t end) {
-        for (size_t i = static_cast<size_t>(begin);
-             i < static_cast<size_t>(end); ++i) {
-          const Active &candidate = *candidates[i];
-          const Request &request = candidate.request.request;
-          uint32_t index =
-              static_cast<uint32_t>(candidate.result.tokenIds.size());
-          SamplerRow row;
-          row.logits = rows[i];
-          row.logSumExp = rowLogSumExp[i];
-          row.parameters = &request.sampling;
-          row.promptTokens = &candidate.request.promptTokens;
-          row.generated = &candidate.generated;
-          if (index < request.sampling.minTokens)
-            row.masked = &options.stopIds;
-          row.random24 =
-              uniform24(request.sampling.seed,
-                        static_cast<uint32_t>(candidate.result.index), index);
-          tokens[i] = sampler.sample(row);
-        }
-      });
-  for (size_t i = 0; i < candidates.size(); ++i)
-    CHORUS_RETURN_IF_ERROR(accept(*candidates[i], tokens[i]));
-  return Status();
+Generation Scheduler::take(int64_t request) {
+  auto at = requests.find(request);
+  assert(at != requests.end() && at->second->done());
+  Generation generation = std::move(at->second->generation);
+  requests.erase(at);
+  return generation;
 }
 
-void Scheduler::retireFinished() {
-  for (std::unique_ptr<Active> &candidate : active) {
-    if (!candidate->finished)
-      continue;
-    Waiting &request = candidate->request;
-    ++request.finished;
-    if (request.done())
-      request.generation.total = Clock::now() - request.submitted;
-    reservedPages -= pagesOfCandidate(request.request);
-    if (request.done())
-      reservedPages -= decoder.pagesToGrow(
-          0, static_cast<int64_t>(request.request.prompt.size()));
-    candidate.reset();
-  }
-  active.erase(std::remove(active.begin(), active.end(), nullptr),
-               active.end());
+void Scheduler::cancelAll() {
+  for (auto &[number, request] : requests)
+    request->cancel();
+  if (!inStep)
+    removeFinished();
 }
 
-/// Starts candidates of a request whose prompt is done while there is room.
-Status Scheduler::admitCandidates(Waiting &request) {
-  std::vector<Active *> started;
-  while (request.nextCandidate < request.request.candidates &&
-         static_cast<int64_t>(active.size()) < options.maxBatch) {
-    // Those of the first one were reserved with the prompt's.
-    int64_t pages =
-        request.nextCandidate == 0 ? 0 : pagesOfCandidate(request.request);
-    if (reservedPages + pages > decoder.pageCapacity())
-      break;
-    Candidate &result =
-        request.generation
-            .candidates[static_cast<size_t>(request.nextCandidate)];
-    auto candidate = std::make_unique<Active>(request, result);
-    ++request.nextCandidate;
-    reservedPages += pages;
-    // The last one takes over the prompt's own pages.
-    if (request.nextCandidate == request.request.candidates)
-      candidate->sequence = std::move(request.prompt);
-    else
-      candidate->sequence = request.prompt.fork();
-    started.push_back(candidate.get());
-    active.push_back(std::move(candidate));
-  }
-  if (started.empty())
-    return Status();
-  std::vector<const float *> rows(started.size(), request.promptLogits.data());
-  std::vector<float> sums(started.size(), request.promptLogSumExp);
-  CHORUS_RETURN_IF_ERROR(sampleAndAccept(started, rows, sums));
-  if (request.generation.firstTokens.count() == 0)
-    request.generation.firstTokens = Clock::now() - request.submitted;
-  if (request.nextCandidate == request.request.candidates)
-    request.promptLogits = std::vector<float>();
-  retireFinished();
-  return Status();
+void Scheduler::cancel(int64_t request) {
+  if (RequestState *state = find(request))
+    state->cancel();
+  if (!inStep)
+    removeFinished();
 }
 
-/// Reserves pages for the oldest request that has none, with room for one of
-/// its candidates. So the request that began last can always go on once nothing
-/// else runs, and everything that began ends.
-void Scheduler::startNextRequest() {
-  for (std::unique_ptr<Waiting> &request : requests) {
-    if (request->started || request->done())
-      continue;
-    int64_t pages =
-        decoder.pagesToGrow(
-            0, static_cast<int64_t>(request->request.prompt.size())) +
-        pagesOfCandidate(request->request);
-    if (reservedPages + pages > decoder.pageCapacity())
-      return;
-    reservedPages += pages;
-    request->started = true;
+void Scheduler::cancel(int64_t request, int64_t candidate) {
+  RequestState *state = find(request);
+  if (!state)
     return;
+  int64_t at = candidate - state->request.firstCandidate;
+  if (at < 0 || at >= state->request.candidates)
+    return;
+  CandidateState &cancelled = state->candidates[static_cast<size_t>(at)];
+  if (!cancelled.finished)
+    state->finish(cancelled, FinishReason::Cancelled);
+  if (!inStep)
+    removeFinished();
+}
+
+/// Takes finished candidates from their branches, and branches without work
+/// from the list. Needs no memory.
+void Scheduler::removeFinished() {
+  for (std::unique_ptr<Branch> &branch : branches) {
+    std::vector<CandidateState *> &all = branch->candidates;
+    all.erase(std::remove_if(all.begin(), all.end(),
+                             [](CandidateState *c) { return c->finished; }),
+              all.end());
+    if (branch->isDone())
+      branch.reset();
+  }
+  branches.erase(std::remove(branches.begin(), branches.end(), nullptr),
+                 branches.end());
+}
+
+//===----------------------------------------------------------------------===//
+// Who runs
+//===----------------------------------------------------------------------===//
+
+int64_t Scheduler::freePages() const {
+  KVPool *pool = decoder.pages();
+  return pool ? pool->capacity() - pool->pagesInUse() : 0;
+}
+
+void Scheduler::makeRoom(int64_t count) {
+  if (prefixes && count > freePages())
+    prefixes->evict(count - freePages());
+}
+
+/// Goes on with pages of the prefix cache, as far as they reach.
+void Scheduler::takePrefix(Branch &branch) {
+  Sequence &sequence = branch.sequence;
+  if (!prefixes || !branch.prefills() || !branch.atPageBorder())
+    return;
+  // The rows whose logits are wanted must be computed.
+  sequence.share(prefixes->find(sequence.tokens(),
+                                sequence.length() - branch.outputs,
+                                sequence.computed() / CHORUS_PAGE_POSITIONS));
+}
+
+/// Sets pages aside for the branch's way to its end, out of those that are
+/// free and not set aside for others.
+bool Scheduler::reserve(Branch &branch, int64_t &free) {
+  if (const SequenceCache *cache = branch.sequence.cache()) {
+    int64_t pages = cache->pagesToGrow(branch.request.positionsAtEnd());
+    if (pages > free && prefixes)
+      free += prefixes->evict(pages - free);
+    if (pages > free)
+      return false;
+    free -= pages;
+  }
+  return true;
+}
+
+/// Branches that run go on, others join them in their order while there is room
+/// in the batch and in the cache. As pages for all their ways are set aside,
+/// none of them ever fails to get one. If room is missing even for the first
+/// one, the others' pages make it: their tokens stay, and are computed again.
+void Scheduler::chooseRunning() {
+  if (branches.empty())
+    return;
+  int64_t room = options.maxBatch, free = freePages();
+  bool enough = true;
+  for (std::unique_ptr<Branch> &branch : branches)
+    if (branch->running) {
+      // A fork makes its branch copy a page that nobody counted.
+      branch->running = reserve(*branch, free);
+      enough &= branch->running;
+      room -= branch->running;
+    }
+  for (std::unique_ptr<Branch> &branch : branches) {
+    if (branch->running)
+      continue;
+    if (room == 0 || !enough)
+      break;
+    bool starts = branch->sequence.computed() == 0;
+    takePrefix(*branch);
+    branch->running = enough = reserve(*branch, free);
+    room -= branch->running;
+    if (!branch->running && starts)
+      branch->sequence.releasePages();
+  }
+  if (room < options.maxBatch)
+    return;
+  Branch &first = *branches.front();
+  for (size_t i = branches.size(); !first.running && --i > 0;) {
+    branches[i]->sequence.releasePages();
+    free = freePages();
+    first.running = reserve(first, free);
+  }
+  assert(first.running && "submit() lets pass only what fits");
+}
+
+//===----------------------------------------------------------------------===//
+// One step
+//===----------------------------------------------------------------------===//
+
+/// Whether `other`, which has rows in this step, is about to compute the page
+/// that `branch` needs next, so that it can be shared.
+static bool computesNextPage(const Sequence &sequence, int64_t computed,
+                             int64_t last, const Sequence &other,
+                             int64_t otherPrompt) {
+  int64_t end = computed + CHORUS_PAGE_POSITIONS;
+  return end <= last && end <= otherPrompt && other.computed() < end &&
+         std::equal(sequence.tokens().begin(), sequence.tokens().begin() + end,
+                    other.tokens().begin());
+}
+
+/// The rows of this step. Returns whose they are.
+std::vector<Scheduler::Branch *>
+Scheduler::chooseRows(std::vector<SequenceRows> &batch) {
+  std::vector<Branch *> chosen, prompts;
+  int64_t decodeRows = options.maxBatch, promptRows = options.prefillChunk;
+  auto choose = [&](Branch &branch, int64_t rows) {
+    bool ends = rows == branch.pending();
+    batch.push_back({&branch.sequence, rows, ends ? branch.outputs : 0});
+    chosen.push_back(&branch);
+  };
+  for (std::unique_ptr<Branch> &branch : branches) {
+    if (!branch->running)
+      continue;
+    takePrefix(*branch);
+    if (!branch->prefills()) {
+      // Several rows where tokens are forced.
+      if (branch->outputs <= decodeRows || decodeRows == options.maxBatch) {
+        choose(*branch, branch->pending());
+        decodeRows -= branch->outputs;
+      }
+      continue;
+    }
+    if (promptRows == 0)
+      continue;
+    const Sequence &sequence = branch->sequence;
+    if (prefixes && branch->atPageBorder() &&
+        std::any_of(prompts.begin(), prompts.end(), [&](Branch *other) {
+          return computesNextPage(sequence, sequence.computed(),
+                                  sequence.length() - branch->outputs,
+                                  other->sequence,
+                                  other->request.promptLength());
+        }))
+      continue;
+    int64_t rows =
+        branch->pending() <= promptRows
+            ? branch->pending()
+            : std::min(promptRows, branch->pending() - branch->outputs);
+    choose(*branch, rows);
+    prompts.push_back(branch.get());
+    promptRows -= rows;
+  }
+  return chosen;
+}
+
+/// Hands whole pages of prompts to the prefix cache.
+void Scheduler::keepPrefixes(const std::vector<Branch *> &chosen) {
+  for (Branch *branch : chosen) {
+    RequestState &request = branch->request;
+    int64_t computed =
+        std::min(branch->sequence.computed(), request.promptLength());
+    int64_t before = std::exchange(request.promptComputed,
+                                   std::max(request.promptComputed, computed));
+    if (prefixes &&
+        computed / CHORUS_PAGE_POSITIONS > before / CHORUS_PAGE_POSITIONS)
+      prefixes->insert(branch->sequence.tokens(), computed,
+                       branch->sequence.cache()->pageTable());
   }
 }
 
 Status Scheduler::step() try {
-  startNextRequest();
-  // Candidates that had to wait for room.
-  for (std::unique_ptr<Waiting> &request : requests)
-    if (request->promptDone && !request->done())
-      CHORUS_RETURN_IF_ERROR(admitCandidates(*request));
+  struct InStep {
+    explicit InStep(bool &flag) : flag(flag) { flag = true; }
+    ~InStep() { flag = false; }
+    bool &flag;
+  } scope(inStep);
 
+  chooseRunning();
   std::vector<SequenceRows> batch;
-  std::vector<Active *> decoding;
-  for (std::unique_ptr<Active> &candidate : active) {
-    batch.push_back({&candidate->sequence, 1, 1});
-    decoding.push_back(candidate.get());
-  }
-  Waiting *prefilling = nullptr;
-  for (std::unique_ptr<Waiting> &request : requests)
-    if (request->started && !request->promptDone && !request->done()) {
-      prefilling = request.get();
-      break;
-    }
-  bool promptEnds = false;
-  if (prefilling) {
-    Sequence &prompt = prefilling->prompt;
-    int64_t rows =
-        std::min(options.prefillChunk, prompt.length() - prompt.computed());
-    promptEnds = prompt.computed() + rows == prompt.length();
-    batch.push_back({&prompt, rows, promptEnds ? 1 : 0});
-  }
+  std::vector<Branch *> chosen = chooseRows(batch);
   if (batch.empty())
     return Status();
-
-  size_t vocab = static_cast<size_t>(decoder.vocabSize());
-  size_t outputs = decoding.size() + (promptEnds ? 1 : 0);
+  size_t vocab = static_cast<size_t>(decoder.vocabSize()), outputs = 0;
+  for (const SequenceRows &part : batch)
+    outputs += static_cast<size_t>(part.outputs);
   CHORUS_RETURN_IF_ERROR(
       logits.reserve(std::max<size_t>(outputs, 1) * vocab * sizeof(float)));
   logSumExp.resize(outputs);
   CHORUS_RETURN_IF_ERROR(
       decoder.step(batch, logits.as<float>(), logSumExp.data()));
+  keepPrefixes(chosen);
 
-  if (promptEnds) {
-    const float *row = logits.as<float>() + decoding.size() * vocab;
-    prefilling->promptLogits.assign(row, row + vocab);
-    prefilling->promptLogSumExp = logSumExp[decoding.size()];
-    prefilling->promptDone = true;
-    prefilling->generation.promptTime = Clock::now() - prefilling->submitted;
+  std::vector<Branch *> ended;
+  size_t row = 0;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (batch[i].outputs == 0)
+      continue;
+    chosen[i]->logits = logits.as<float>() + row * vocab;
+    chosen[i]->logSumExp = logSumExp.data() + row;
+    row += static_cast<size_t>(batch[i].outputs);
+    ended.push_back(chosen[i]);
   }
-  std::vector<const float *> rows(decoding.size());
-  for (size_t i = 0; i < rows.size(); ++i)
-    rows[i] = logits.as<float>() + i * vocab;
-  CHORUS_RETURN_IF_ERROR(sampleAndAccept(decoding, rows, logSumExp));
-  retireFinished();
-  if (promptEnds)
-    CHORUS_RETURN_IF_ERROR(admitCandidates(*prefilling));
-  return Status();
+  return advance(ended);
 } catch (const std::bad_alloc &) {
   return limitError("N10", "scheduler", "out of memory");
 }
 
-int64_t Scheduler::promptComputed(int64_t number) const {
-  for (const std::unique_ptr<Waiting> &request : requests)
-    if (request->number == number)
-      return request->promptDone
-                 ? static_cast<int64_t>(request->request.prompt.size())
-                 : request->prompt.computed();
-  return 0;
-}
-
-void Scheduler::cancelAll() {
-  for (std::unique_ptr<Active> &candidate : active)
-    if (!candidate->finished) {
-      candidate->finished = true;
-      candidate->result.finishReason = FinishReason::Cancelled;
+/// Gives the candidates of branches whose rows are all computed their next
+/// tokens.
+Status Scheduler::advance(const std::vector<Branch *> &ended) {
+  int64_t vocab = decoder.vocabSize();
+  std::vector<Draw> draws;
+  for (Branch *branch : ended) {
+    RequestState &request = branch->request;
+    int64_t last = branch->outputs - 1;
+    if (branch->sequence.length() == request.promptLength())
+      request.endPrompt(branch->logits, *branch->logSumExp);
+    for (CandidateState *candidate : branch->candidates) {
+      // Forced tokens that are in the sequence already.
+      for (int64_t i = 0; i < last && !candidate->finished; ++i)
+        CHORUS_RETURN_IF_ERROR(request.accept(
+            *candidate,
+            RequestState::takeForced(*candidate, branch->logits + i * vocab,
+                                     branch->logSumExp[i]),
+            /*forced=*/true));
+      if (!candidate->finished)
+        draws.push_back({branch, candidate, {}});
     }
-  active.clear();
-  for (std::unique_ptr<Waiting> &request : requests) {
-    for (Candidate &candidate : request->generation.candidates)
-      if (candidate.tokenIds.empty() && candidate.error.ok())
-        candidate.finishReason = FinishReason::Cancelled;
-    request->finished = request->request.candidates;
-    request->prompt.releasePages();
   }
-  reservedPages = 0;
+  drawTokens(draws);
+  // Callbacks come in rising candidate.
+  std::sort(draws.begin(), draws.end(), [](const Draw &a, const Draw &b) {
+    return std::pair(a.branch->request.number, a.candidate->result.index) <
+           std::pair(b.branch->request.number, b.candidate->result.index);
+  });
+  for (const Draw &draw : draws)
+    // A callback may have ended it.
+    if (!draw.candidate->finished)
+      CHORUS_RETURN_IF_ERROR(draw.branch->request.accept(
+          *draw.candidate, draw.token, draw.forced));
+  for (Branch *branch : ended)
+    fork(*branch);
+  insertForks();
+  removeFinished();
+  return Status();
 }
 
-Generation Scheduler::take(int64_t number) {
-  for (auto at = requests.begin(); at != requests.end(); ++at)
-    if ((*at)->number == number) {
-      assert((*at)->done());
-      Generation generation = std::move((*at)->generation);
-      requests.erase(at);
-      return generation;
+void Scheduler::drawTokens(std::vector<Draw> &draws) {
+  auto rowOf = [&](const Draw &draw) {
+    size_t last = static_cast<size_t>(draw.branch->outputs - 1);
+    return std::pair(draw.branch->logits +
+                         last * static_cast<size_t>(decoder.vocabSize()),
+                     draw.branch->logSumExp[last]);
+  };
+  std::vector<Draw *> drawn;
+  for (Draw &draw : draws) {
+    auto [row, rowLogSumExp] = rowOf(draw);
+    // Without chance, all of a branch draw the same.
+    bool greedy = draw.branch->request.request.sampling.temperature == 0;
+    draw.forced = !draw.candidate->forced.empty();
+    if (draw.forced)
+      draw.token = RequestState::takeForced(*draw.candidate, row, rowLogSumExp);
+    else if (greedy && !drawn.empty() && drawn.back()->branch == draw.branch)
+      draw.sameAs = drawn.back();
+    else
+      drawn.push_back(&draw);
+  }
+  threads.forEachRange(static_cast<int64_t>(drawn.size()),
+                       [&](int64_t begin, int64_t end) {
+                         for (int64_t i = begin; i < end; ++i) {
+                           Draw &draw = *drawn[static_cast<size_t>(i)];
+                           auto [row, rowLogSumExp] = rowOf(draw);
+                           draw.token = draw.branch->request.draw(
+                               *draw.candidate, row, rowLogSumExp, sampler);
+                         }
+                       });
+  for (Draw &draw : draws)
+    if (draw.sameAs)
+      draw.token = draw.sameAs->token;
+}
+
+/// Parts the candidates of a branch by the tokens that they go on with. The
+/// first ones keep the sequence.
+void Scheduler::fork(Branch &branch) {
+  struct Group {
+    std::vector<int32_t> tokens;
+    std::vector<CandidateState *> candidates;
+  };
+  std::vector<Group> groups;
+  std::map<std::vector<int32_t>, size_t> known;
+  for (CandidateState *candidate : branch.candidates) {
+    if (candidate->finished)
+      continue;
+    std::vector<int32_t> tokens = branch.request.nextTokens(*candidate);
+    auto [group, isNew] = known.try_emplace(tokens, groups.size());
+    if (isNew || !options.lateFork) {
+      group->second = groups.size();
+      groups.push_back({std::move(tokens), {}});
     }
-  return Generation();
+    groups[group->second].candidates.push_back(candidate);
+  }
+  for (size_t i = 1; i < groups.size(); ++i) {
+    auto fork =
+        std::make_unique<Branch>(branch.request, branch.sequence.fork());
+    fork->goOn(groups[i].tokens, std::move(groups[i].candidates));
+    branch.forks.push_back(std::move(fork));
+  }
+  if (!groups.empty())
+    branch.goOn(groups[0].tokens, std::move(groups[0].candidates));
+}
+
+/// Puts new forks behind the branches that they left.
+void Scheduler::insertForks() {
+  size_t count = branches.size();
+  for (const std::unique_ptr<Branch> &branch : branches)
+    count += branch->forks.size();
+  if (count == branches.size())
+    return;
+  Branches all;
+  all.reserve(count);
+  for (std::unique_ptr<Branch> &branch : branches) {
+    Branches forks = std::move(branch->forks);
+    branch->forks.clear();
+    all.push_back(std::move(branch));
+    std::move(forks.begin(), forks.end(), std::back_inserter(all));
+  }
+  branches = std::move(all);
 }
 
 } // namespace chorus::rt

@@ -1,4 +1,4 @@
-//===- Sequence.cpp - Tokens and cache of one candidate -------------------===//
+//===- Sequence.cpp - Tokens and their cache ------------------------------===//
 
 #include "chorus_rt/Sequence.h"
 
@@ -13,6 +13,11 @@ Sequence Sequence::fork() const {
   if (pages)
     copy.pages.emplace(pages->fork());
   return copy;
+}
+
+void Sequence::share(const std::vector<PageId> &shared) {
+  pages->share(shared);
+  seen = pages->length();
 }
 
 void Sequence::releasePages() {

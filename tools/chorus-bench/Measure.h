@@ -40,7 +40,8 @@ ModelWork modelWork(const rt::Program &program);
 /// {"samples":[{"prefill_tok_s","decode_tok_s","total_tok_s","ttft_s",...}],
 ///  "rows_computed","peak_rss_bytes","peak_anon_bytes",...}, and "profile", of
 /// one more repetition, where it is asked for.
-/// An error if other rows were computed than P + n (G - 1).
+/// An error if other rows were computed than P + n (G - 1) less those that
+/// candidates share.
 rt::StatusOr<nlohmann::ordered_json> measure(const Configuration &configuration,
                                              tool::Console &console);
 

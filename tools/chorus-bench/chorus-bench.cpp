@@ -141,7 +141,7 @@ static Json shares(const Configuration &configuration, const ModelWork &work,
     double prefillSeconds = P / result["prefill_tok_s"].get<double>();
     share["prefill_int8"] =
         (layers * P + vocabulary) / prefillSeconds / limits.int8OpsPerSecond;
-    double decodeRows = n * (G - 1);
+    double decodeRows = result["rows_computed"].get<double>() - P;
     double totalSeconds = n * G / result["total_tok_s"].get<double>();
     share["total_int8"] =
         (layers * (P + decodeRows) + vocabulary * (1 + decodeRows)) /
@@ -240,11 +240,14 @@ static void printText(const Json &result) {
               range("total_tok_s").c_str(),
               percent(result["share"]["total_int8"]).c_str());
   std::printf("  first token after %.1f ms, peak memory %.1f MB (anonymous "
-              "%.1f), rows computed %lld\n",
+              "%.1f), rows computed %lld of %lld\n",
               1e3 * result["ttft_s"].get<double>(),
               result["peak_rss_bytes"].get<double>() / 1e6,
               result["peak_anon_bytes"].get<double>() / 1e6,
-              result["rows_computed"].get<long long>());
+              result["rows_computed"].get<long long>(),
+              result["prompt_tokens"].get<long long>() +
+                  result["candidates"].get<long long>() *
+                      (result["generate"].get<long long>() - 1));
   const Json &limits = result["limits"];
   std::printf("  limits: read %s GB/s, int8 %s GOP/s, f32 %s GFLOP/s; %s, "
               "code %s\n",

@@ -75,7 +75,7 @@ rt::Status StreamPrinter::onToken(const rt::TokenEvent &event) {
 static std::string headline(const rt::Candidate &candidate, int64_t rank) {
   std::string line =
       "[" + std::to_string(candidate.index) + "] rank " + std::to_string(rank);
-  if (!candidate.logprobs.empty()) {
+  if (candidate.sampledTokens() > 0) {
     char score[32];
     std::snprintf(score, sizeof score, "%.4f", candidate.meanLogprob());
     line += ", mean logprob " + std::string(score);

@@ -33,7 +33,9 @@ TEST(ChorusBench, OneObjectForEachConfiguration) {
     int n = i < 2 ? 1 : 5;
     EXPECT_EQ(item["candidates"], n);
     EXPECT_EQ(item["threads"], i % 2 + 1);
-    EXPECT_EQ(item["rows_computed"], 40 + n * 5);
+    // Of one candidate all; several may share their first rows.
+    EXPECT_LE(item["rows_computed"], 40 + n * 5);
+    EXPECT_GE(item["rows_computed"], n == 1 ? 45 : 40 + n * 5 - 8);
     EXPECT_EQ(item["samples"].size(), 3u);
     for (const char *field : {"prefill_tok_s", "decode_tok_s", "total_tok_s",
                               "ttft_s", "peak_rss_bytes", "peak_anon_bytes"})
@@ -52,7 +54,7 @@ TEST(ChorusBench, TextAndUsage) {
       runTool(CHORUS_BENCH, {toy(), "--prompt-tokens", "8", "--generate", "1",
                              "--repeat", "1", "--threads", "1"});
   EXPECT_EQ(result.exitCode, 0) << result.err;
-  EXPECT_NE(result.out.find("rows computed 8"), std::string::npos)
+  EXPECT_NE(result.out.find("rows computed 8 of 8"), std::string::npos)
       << result.out;
   for (std::vector<std::string> wrong :
        {std::vector<std::string>{toy(), "--candidates", "0"},

@@ -57,12 +57,8 @@ public:
   virtual Status step(const std::vector<SequenceRows> &batch, float *logits,
                       float *logSumExp) = 0;
 
-  /// Pages that a sequence of `from` computed positions, all of its pages
-  /// shared, takes to get to `to` positions. 0 for a model without cache.
-  virtual int64_t pagesToGrow(int64_t from, int64_t to) const = 0;
-
-  /// Pages that there are at most.
-  virtual int64_t pageCapacity() const = 0;
+  /// The pages of its sequences. Null for a model without cache.
+  virtual KVPool *pages() const = 0;
 
   virtual DecoderCounters counters() const = 0;
 };
@@ -110,8 +106,7 @@ public:
   Sequence newSequence() override { return Sequence(pool); }
   Status step(const std::vector<SequenceRows> &batch, float *logits,
               float *logSumExp) override;
-  int64_t pagesToGrow(int64_t from, int64_t to) const override;
-  int64_t pageCapacity() const override { return pool.capacity(); }
+  KVPool *pages() const override { return &pool; }
   DecoderCounters counters() const override;
 
 private:
@@ -135,8 +130,7 @@ public:
   Sequence newSequence() override { return Sequence(); }
   Status step(const std::vector<SequenceRows> &batch, float *logits,
               float *logSumExp) override;
-  int64_t pagesToGrow(int64_t, int64_t) const override { return 0; }
-  int64_t pageCapacity() const override { return 0; }
+  KVPool *pages() const override { return nullptr; }
   DecoderCounters counters() const override;
 
 private:

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace chorus::rt {
@@ -30,23 +31,18 @@ struct EngineOptions {
   int64_t maxBatch = 256;
   int64_t contextLength = 0; ///< 0: the model's.
   uint64_t maxMemory = 0;    ///< Bytes; 0: what the machine has.
+  /// Candidates share rows while their tokens are equal.
+  bool lateFork = true;
+  /// Pages of prompts are kept for later requests.
+  bool prefixCache = true;
 
   /// Usage error that names the option and its range.
   Status validate() const;
 };
 
-/// Where a generation stands.
-struct GenerationProgress {
-  int64_t promptTokens = 0;
-  int64_t promptComputed = 0;
-  int64_t tokens = 0; ///< Sampled in all.
-  int64_t finished = 0;
-  int64_t candidates = 0;
-};
-
-/// What the caller wants to know or decide in between. All may be empty.
-struct GenerationHooks {
-  TokenCallback onToken;
+/// What the caller of generate() wants to know or decide in between. All may be
+/// empty.
+struct GenerationHooks : RequestHooks {
   /// After each step.
   std::function<void(const GenerationProgress &)> onStep;
   /// Asked before each step; true ends the generation, its unfinished
@@ -62,7 +58,9 @@ struct TokenDistribution {
   std::vector<float> logprobs;
 };
 
-/// One model, ready to run. Not thread safe: one call at a time.
+/// One model, ready to run. Not thread safe: one call at a time. Requests are
+/// submitted and taken when they have finished, or run one by one with
+/// generate().
 class Engine {
 public:
   /// `program` and `tokenizer` are kept; a model without tokenizer has null.
@@ -80,19 +78,58 @@ public:
   ThreadPool &threads() { return *pool; }
   DecoderCounters counters() const { return decoder->counters(); }
 
-  /// Bytes that a run of the request takes: weights, cache, scratch memory and
-  /// rows of logits. `request` is valid.
+  /// Bytes that it takes to run the request: weights, scratch memory and logits
+  /// of full steps, and the cache of one candidate. `request` is valid. What is
+  /// allowed beyond that holds pages of more candidates at once; the others
+  /// wait.
   uint64_t memoryNeeded(const Request &request) const;
 
-  /// Runs one request to its end. Usage errors for what Scheduler::submit
-  /// refuses, exit 4 when memoryNeeded is more than is allowed. What happens to
-  /// single candidates stands in their records.
+  /// Takes a request, of which any number may be under way, and returns its
+  /// number. Errors: those of Scheduler::submit, and exit 4 when memoryNeeded
+  /// is more than is allowed. What happens to single candidates stands in their
+  /// results.
+  StatusOr<int64_t> submit(Request request, RequestHooks hooks = {});
+
+  /// Whether no request is under way.
+  bool idle() const { return scheduler->idle(); }
+
+  /// Works on all requests for one step, a fraction of a second. After an
+  /// error, of the machine or of a hook, all requests are cancelled.
+  Status step();
+
+  /// A request that has finished, each told once; the oldest first.
+  std::optional<int64_t> nextFinished() { return scheduler->nextFinished(); }
+
+  /// Whether the request's result can be taken.
+  bool isFinished(int64_t request) const {
+    return scheduler->isFinished(request);
+  }
+
+  /// Hands over a finished request's result, once. Its number means nothing
+  /// after that. Not for hooks.
+  Generation take(int64_t request) { return scheduler->take(request); }
+
+  /// Of a request that has not been taken.
+  GenerationProgress progress(int64_t request) const {
+    return scheduler->progress(request);
+  }
+
+  /// Ends a request, or one candidate (by its index), as Cancelled. Its pages
+  /// are back within a step.
+  void cancel(int64_t request) { scheduler->cancel(request); }
+  void cancel(int64_t request, int64_t candidate) {
+    scheduler->cancel(request, candidate);
+  }
+
+  /// Submits one request and takes steps until it has finished. Errors: those
+  /// of submit() and step().
   StatusOr<Generation> generate(const Request &request,
                                 const GenerationHooks &hooks = {});
 
   /// Reads `ids` and gives, for each position, the `count` likeliest next
-  /// tokens (all, if the vocabulary has fewer). Errors: as generate(), N01
-  /// (exit 1) where the model gives NaN, and those of `onPosition`.
+  /// tokens (all, if the vocabulary has fewer). The engine is idle. Errors: as
+  /// submit(), N01 (exit 1) where the model gives NaN, and those of
+  /// `onPosition`.
   /// `shouldCancel` as in GenerationHooks; the result is then Ok and cut.
   Status distributions(
       const std::vector<int32_t> &ids, int64_t count,
@@ -102,6 +139,9 @@ public:
 private:
   Engine() = default;
   Status build(const EngineOptions &options);
+  Status buildPages();
+  uint64_t memoryWithoutPages(uint64_t arenaBytes, int64_t logitsRows) const;
+  uint64_t memoryOfSteps() const;
 
   std::shared_ptr<const Program> loaded;
   std::shared_ptr<const Tokenizer> text;

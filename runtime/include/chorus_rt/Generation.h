@@ -15,7 +15,7 @@
 
 namespace chorus::rt {
 
-/// One prompt and how many candidates to sample from it.
+/// One prompt and what is wanted of it: candidates, scores, or both.
 struct Request {
   /// Most candidates of one request.
   static constexpr int64_t maxCandidates = 65536;
@@ -25,7 +25,9 @@ struct Request {
   /// Candidates are firstCandidate .. firstCandidate + candidates - 1; a
   /// candidate's tokens depend on its own index only.
   int64_t firstCandidate = 0;
-  int64_t candidates = 1;
+  int64_t candidates = 1; ///< 0 only where `scoredTokens` are wanted.
+  /// Tokens whose log-probabilities right after the prompt are wanted.
+  std::vector<int32_t> scoredTokens;
   /// Tokens per candidate; fewer where the context ends.
   int64_t maxTokens = 256;
   SamplingParameters sampling;
@@ -39,8 +41,8 @@ enum class FinishReason {
   Stop,       ///< A stop token of the model.
   StopString, ///< A stop string of the request.
   Length,     ///< maxTokens, or the end of the context.
-  Cancelled,
-  Error, ///< Candidate::error says why.
+  Cancelled,  ///< The text holds what had become certain.
+  Error,      ///< Candidate::error says why.
 };
 
 /// "stop", "stop_string", "length", "cancelled", "error".
@@ -49,23 +51,33 @@ std::string_view finishReasonName(FinishReason reason);
 /// One sampled continuation.
 struct Candidate {
   int64_t index = 0;
-  /// All sampled tokens, stop token and those of a stop string included, and
-  /// their log-probabilities under the unmodified model.
+  /// All tokens, forced ones, a stop token and those of a stop string included,
+  /// and their log-probabilities under the unmodified model.
   std::vector<int32_t> tokenIds;
   std::vector<float> logprobs;
+  /// Indices of the tokens that were forced, rising.
+  std::vector<int32_t> forced;
   /// What stands before a stop token or stop string; valid UTF-8. Empty for a
   /// model without tokenizer.
   std::string text;
   FinishReason finishReason = FinishReason::Length;
   Status error;
 
-  /// Mean of the log-probabilities, summed in f64; 0 without tokens.
+  /// Tokens that were drawn, not forced.
+  int64_t sampledTokens() const {
+    return static_cast<int64_t>(logprobs.size() - forced.size());
+  }
+  /// Mean of the drawn tokens' log-probabilities, summed in f64; 0 without any.
   double meanLogprob() const;
 };
 
 /// What a request has become.
 struct Generation {
   std::vector<Candidate> candidates; ///< In rising index.
+  /// Of Request::scoredTokens: logit - log-sum-exp in f32. Empty if the request
+  /// was cancelled, or for N01 in `scoreError`: a logit is NaN or infinite.
+  std::vector<float> scores;
+  Status scoreError;
   /// Times since submission, for figures of speed.
   std::chrono::steady_clock::duration
       promptTime{}; ///< Last prompt token's logits.
@@ -73,19 +85,43 @@ struct Generation {
   std::chrono::steady_clock::duration total{};
 };
 
-/// A token that has just been sampled.
+/// A token that a candidate has just got. One that ends in an error, or whose
+/// end is not a token, has `tokenId` -1.
 struct TokenEvent {
   int64_t candidate = 0;
   int32_t tokenId = -1;
   float logprob = 0;
+  bool forced = false;
   /// Text that has become certain; adds up to Candidate::text.
   std::string_view textDelta;
   bool last = false;
 };
 
 /// Called on the thread that runs the scheduler, in rising candidate within a
-/// step. An error ends the generation.
+/// step; forced tokens of a step that were waiting for their log-probabilities
+/// come before. May submit and cancel. An error ends the run.
 using TokenCallback = std::function<Status(const TokenEvent &)>;
+
+/// Asked after each token, save a candidate's last: appends to `next` the
+/// tokens that must follow, behind those that are forced already. They are not
+/// drawn, count in Request::maxTokens, and may end the candidate like others.
+using ForceCallback =
+    std::function<Status(const TokenEvent &, std::vector<int32_t> &next)>;
+
+/// What a caller wants to know or decide of a request. All may be empty.
+struct RequestHooks {
+  TokenCallback onToken = nullptr;
+  ForceCallback forceTokens = nullptr;
+};
+
+/// Where a request stands.
+struct GenerationProgress {
+  int64_t promptTokens = 0;
+  int64_t promptComputed = 0; ///< Or found in the prefix cache.
+  int64_t tokens = 0;         ///< Of all candidates.
+  int64_t finished = 0;
+  int64_t candidates = 0;
+};
 
 /// The bytes that a token adds to a text; empty for control tokens.
 using TokenBytes = std::function<std::string_view(int32_t token)>;

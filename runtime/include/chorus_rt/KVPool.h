@@ -102,10 +102,18 @@ public:
   /// A second sequence with the same past. Shares all pages.
   SequenceCache fork() const;
 
+  /// Goes on with `pages`, which hold the next positions; they are shared. The
+  /// positions so far fill whole pages.
+  void share(const std::vector<PageId> &pages);
+
   /// Makes room for `count` more positions: allocates pages, and replaces a
   /// shared last page by an own one, which the caller must fill as `copies`
   /// says before the step runs. On an error the cache is unchanged.
   Status prepare(int64_t count, std::vector<PageCopy> &copies);
+
+  /// Pages that prepare() will take on the way to `length` positions, while no
+  /// one else forks or ends.
+  int64_t pagesToGrow(int64_t length) const;
 
   /// The step has written `count` positions for which prepare() made room.
   void advance(int64_t count) { positions += count; }

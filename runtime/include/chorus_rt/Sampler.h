@@ -28,6 +28,8 @@ namespace chorus::rt {
 /// distribution as it is.
 struct SamplingParameters {
   uint64_t seed = 0;
+  /// Only these may be chosen; ids in rising order, each once. Empty: all.
+  std::vector<int32_t> allowedTokens;
   /// 0: the most likely token, the lowest id on a tie.
   double temperature = 1;
   /// Keeps the k largest logits and all that equal the k-th; 0: all.
@@ -49,7 +51,7 @@ struct SamplingParameters {
   int64_t minTokens = 0;
 
   /// Usage error that names the field and its range. `vocabSize` bounds the
-  /// ids of `logitBias`.
+  /// ids of `allowedTokens` and `logitBias`.
   Status validate(int64_t vocabSize) const;
 };
 

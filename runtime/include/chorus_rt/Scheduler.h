@@ -1,8 +1,12 @@
 //===- Scheduler.h - Fills each step with rows of many requests -*- C++ -*-===//
 //
-// A request's prompt is computed once, in chunks. Its candidates then fork and
-// run as rows of one batch; a candidate that ends makes room for the next one
-// at once. Which rows share a step changes no bit of a result.
+// The unit of work is a branch: a sequence together with the candidates of one
+// request whose tokens so far are equal. What a sequence has not computed yet
+// is pending: a prompt, the last token, a few forced tokens, or all of them
+// after its pages were given away. When nothing is pending, each candidate gets
+// its next token from the branch's last row of logits, and those that differ
+// part: the branch forks. Equal histories give equal bits, and so do all ways
+// to fill a step.
 //
 //===----------------------------------------------------------------------===//
 
@@ -11,26 +15,36 @@
 
 #include "chorus_rt/Decoder.h"
 #include "chorus_rt/Generation.h"
+#include "chorus_rt/PrefixCache.h"
 #include "chorus_rt/ScratchBuffer.h"
 #include "chorus_rt/Status.h"
 #include "chorus_rt/ThreadPool.h"
 
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace chorus::rt {
 
+struct GenerationRules;
+class RequestState;
+
 struct SchedulerOptions {
-  /// Decode rows in a step at most; further candidates wait.
+  /// Branches that run at once; further ones wait.
   int64_t maxBatch = 256;
-  /// Prompt rows in a step at most.
+  /// Rows of prompts in a step at most.
   int64_t prefillChunk = 512;
   /// Positions of a sequence at most, prompt and generated tokens together.
   int64_t contextLength = 0;
   /// Ids that end a candidate, ascending.
   std::vector<int32_t> stopIds;
+  /// Whether candidates stay one branch while their tokens are equal. Otherwise
+  /// they part at the first token.
+  bool lateFork = true;
+  /// Pages of finished prompts to keep, a quarter of all at most; 0: none.
+  int64_t prefixPages = INT64_MAX;
 };
 
 /// Runs requests over one decoder. Not thread safe.
@@ -42,61 +56,89 @@ public:
             TokenBytes tokenBytes, SchedulerOptions options);
   ~Scheduler();
 
-  /// Pages that the request takes when as many of its candidates run at once
-  /// as fit into a batch.
-  int64_t pagesNeeded(const Request &request) const;
-
   /// Usage errors for parameters out of range and a prompt that is empty or
-  /// longer than the context; N09 (exit 4) if not even one candidate of the
-  /// request fits into the cache.
+  /// longer than the context.
   Status check(const Request &request) const;
 
-  /// Takes a request that check() accepts. Returns its number.
-  StatusOr<int64_t> submit(Request request, TokenCallback onToken = nullptr);
+  /// Pages that one candidate of the request takes at its end.
+  int64_t pagesNeeded(const Request &request) const;
+
+  /// Takes a request; any number may wait. Returns its number. Errors:
+  /// check()'s and those of stop strings; N09 (exit 4) if not even one
+  /// candidate of the request fits into the cache.
+  StatusOr<int64_t> submit(Request request, RequestHooks hooks = {});
 
   /// Whether nothing is left to do.
-  bool idle() const;
+  bool idle() const { return branches.empty(); }
 
-  /// Takes one step: a row of each running candidate and a chunk of the oldest
-  /// unfinished prompt. An error is one of the machine (memory) or of a
-  /// callback; the scheduler is of no use after it.
+  /// Takes one step: the rows of each branch that only decodes, and a chunk of
+  /// the oldest prompts. An error is one of the machine (memory) or of a
+  /// callback; only cancelAll() is of use after it.
   Status step();
 
-  /// Tokens of a request's prompt that have been computed.
-  int64_t promptComputed(int64_t request) const;
+  /// Of a request that has not been taken.
+  GenerationProgress progress(int64_t request) const;
 
-  /// Ends the unfinished candidates of all requests as Cancelled.
-  void cancelAll();
+  /// Whether the request's result can be taken.
+  bool isFinished(int64_t request) const;
 
-  /// Hands over a finished request's result, once.
+  /// A request that has finished since; each is told once.
+  std::optional<int64_t> nextFinished();
+
+  /// Hands over a finished request's result, once. Not for hooks.
   Generation take(int64_t request);
 
-private:
-  struct Active;
-  struct Waiting;
+  /// Ends what is unfinished of all requests, of one, or one candidate (by its
+  /// index) as Cancelled. Pages are back at once, or, when a callback calls
+  /// this, at the end of the step. Unknown and finished ones are left alone.
+  void cancelAll();
+  void cancel(int64_t request);
+  void cancel(int64_t request, int64_t candidate);
 
-  Status admitCandidates(Waiting &request);
-  void startNextRequest();
-  Status sampleAndAccept(const std::vector<Active *> &candidates,
-                         const std::vector<const float *> &rows,
-                         const std::vector<float> &logSumExp);
-  Status accept(Active &candidate, const SampledToken &token);
-  void retireFinished();
-  int64_t tokenLimit(const Request &request) const;
-  int64_t pagesOfCandidate(const Request &request) const;
+  /// Pages that only the prefix cache holds are given back until `count` are
+  /// free, as far as there are any.
+  void makeRoom(int64_t count);
+
+  /// Pages that the prefix cache holds.
+  int64_t prefixPages() const { return prefixes ? prefixes->pages() : 0; }
+
+private:
+  struct Branch;
+  struct Draw;
+  using Branches = std::vector<std::unique_ptr<Branch>>;
+
+  // Who runs.
+  void chooseRunning();
+  bool reserve(Branch &branch, int64_t &freePages);
+  int64_t freePages() const;
+  void takePrefix(Branch &branch);
+
+  // One step of those that run.
+  std::vector<Branch *> chooseRows(std::vector<SequenceRows> &batch);
+  void keepPrefixes(const std::vector<Branch *> &prompts);
+  Status advance(const std::vector<Branch *> &ended);
+  void drawTokens(std::vector<Draw> &draws);
+  void fork(Branch &branch);
+  void insertForks();
+  void removeFinished();
+
+  RequestState *find(int64_t request) const;
 
   Decoder &decoder;
   const Sampler &sampler;
   ThreadPool &threads;
-  TokenBytes tokenBytes;
   SchedulerOptions options;
+  std::unique_ptr<const GenerationRules> rules;
+  /// Null: none.
+  std::unique_ptr<PrefixCache> prefixes;
 
   int64_t nextRequest = 0;
-  int64_t reservedPages = 0;
-  /// Requests in order of arrival, until take().
-  std::deque<std::unique_ptr<Waiting>> requests;
-  /// Candidates that run, in order of admission.
-  std::vector<std::unique_ptr<Active>> active;
+  bool inStep = false;
+  /// By number, until take().
+  std::map<int64_t, std::unique_ptr<RequestState>> requests;
+  /// By request, then in the order of the tree: a fork stands behind the branch
+  /// that it left, so that neighbours share most pages.
+  Branches branches;
   ScratchBuffer logits;
   std::vector<float> logSumExp;
 };

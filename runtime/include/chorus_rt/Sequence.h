@@ -1,4 +1,4 @@
-//===- Sequence.h - Tokens and cache of one candidate -----------*- C++ -*-===//
+//===- Sequence.h - Tokens and their cache ----------------------*- C++ -*-===//
 
 #ifndef CHORUS_RT_SEQUENCE_H
 #define CHORUS_RT_SEQUENCE_H
@@ -11,8 +11,8 @@
 
 namespace chorus::rt {
 
-/// One candidate's state: the tokens so far, and for a model with a cache the
-/// pages of those that were computed. A Decoder makes and advances sequences.
+/// A text's state: the tokens so far, and for a model with a cache the pages of
+/// those that were computed. A Decoder makes and advances sequences.
 class Sequence {
 public:
   /// For a model that recomputes everything.
@@ -33,11 +33,15 @@ public:
   /// A sequence with the same tokens that shares this one's pages.
   Sequence fork() const;
 
+  /// Takes over the cache of its next tokens, as SequenceCache::share does.
+  void share(const std::vector<PageId> &pages);
+
   /// Gives the pages back; the tokens stay.
   void releasePages();
 
   /// Null for a model without cache.
   SequenceCache *cache() { return pages ? &*pages : nullptr; }
+  const SequenceCache *cache() const { return pages ? &*pages : nullptr; }
 
   /// A step has computed `count` more tokens.
   void advance(int64_t count);
