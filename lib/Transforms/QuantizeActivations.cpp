@@ -22,22 +22,21 @@ namespace chorus {
 
 namespace {
 
-/// Whether `value`, token-wise ops aside, is a query, key or value of an
-/// attention.
-bool feedsAttention(Value value) {
-  return llvm::any_of(value.getUsers(), [](Operation *user) {
-    if (isa<AttentionOp>(user))
-      return true;
-    return isa<RotaryOp, RoundToCacheOp, tensor::ExtractSliceOp>(user) &&
-           feedsAttention(user->getResult(0));
+/// Whether `value`, rounding to the cache aside, holds values of an attention.
+bool holdsValues(Value value) {
+  return llvm::any_of(value.getUsers(), [&](Operation *user) {
+    if (auto attention = dyn_cast<AttentionOp>(user))
+      return attention.getValue() == value;
+    return isa<RoundToCacheOp, tensor::ExtractSliceOp>(user) &&
+           holdsValues(user->getResult(0));
   });
 }
 
 struct QuantizeActivationsPass
     : chorus::impl::QuantizeActivationsPassBase<QuantizeActivationsPass> {
   void runOnOperation() override {
-    // Rounding the input of queries, keys and values costs as much accuracy as
-    // all other roundings together: it gets two terms.
+    // An error in the values reaches the result undamped, one in queries and
+    // keys only the weights of the sum: the input of values gets two terms.
     DenseMap<std::pair<Value, int64_t>, Value> quantized;
     getOperation().walk([&](LinearOp linear) {
       auto input = cast<RankedTensorType>(linear.getInput().getType());
@@ -45,7 +44,7 @@ struct QuantizeActivationsPass
       if (!input.getElementType().isF32() ||
           !getBlockFormat(weight.getElementType()))
         return;
-      int64_t terms = feedsAttention(linear.getResult()) ? 2 : 1;
+      int64_t terms = holdsValues(linear.getResult()) ? 2 : 1;
       Value &rounded = quantized[{linear.getInput(), terms}];
       if (!rounded) {
         OpBuilder builder(&getContext());

@@ -49,22 +49,25 @@ func.func @keep_quantised_input(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
   return %y : tensor<?x64xf32>
 }
 
-// Queries, keys and values read two terms of the same rows; another product of
-// those rows reads one.
-// CHECK-LABEL: func @two_terms_before_attention
+// Values read two terms of the same rows, also behind their rounding; queries,
+// keys and other products of those rows read one.
+// CHECK-LABEL: func @two_terms_for_values
 // CHECK-SAME:    %[[X:.*]]: tensor<?x?x64xf32>
 //   CHECK-DAG:   %[[ONE:.*]] = transformer.quantize_activations %[[X]] : tensor<?x?x64xf32> -> tensor<?x?x64x!transformer.act_q8>
 //   CHECK-DAG:   %[[TWO:.*]] = transformer.quantize_activations %[[X]] : tensor<?x?x64xf32> -> tensor<?x?x64x!transformer.act_q8<2>>
-//       CHECK:   transformer.linear %[[TWO]]
+//       CHECK:   transformer.linear %[[ONE]]
+//       CHECK:   transformer.linear %[[ONE]]
 //       CHECK:   transformer.linear %[[TWO]]
 //       CHECK:   transformer.linear %[[ONE]]
-func.func @two_terms_before_attention(%x: tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>, tensor<?x?x64xf32>) {
+func.func @two_terms_for_values(%x: tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>, tensor<?x?x64xf32>) {
   %w = transformer.parameter "m.gguf" ["w"] : tensor<64x64x!transformer.q4_1>
   %table = transformer.rotary_table theta = 1.0e+04 : tensor<128x8x2xf32>
   %q = transformer.linear %x, %w : (tensor<?x?x64xf32>, tensor<64x64x!transformer.q4_1>) -> tensor<?x?x64xf32>
   %r = transformer.rotary halves %q, %table head_dim = 16 : tensor<?x?x64xf32>, tensor<128x8x2xf32>
   %k = transformer.linear %x, %w : (tensor<?x?x64xf32>, tensor<64x64x!transformer.q4_1>) -> tensor<?x?x64xf32>
+  %v = transformer.linear %x, %w : (tensor<?x?x64xf32>, tensor<64x64x!transformer.q4_1>) -> tensor<?x?x64xf32>
+  %c = transformer.round_to_cache %v to f16 : tensor<?x?x64xf32>
   %g = transformer.linear %x, %w : (tensor<?x?x64xf32>, tensor<64x64x!transformer.q4_1>) -> tensor<?x?x64xf32>
-  %o = transformer.attention causal %r, %k, %k heads = 4 kv_heads = 4 scale = 2.5e-01 : tensor<?x?x64xf32>, tensor<?x?x64xf32>
+  %o = transformer.attention causal %r, %k, %c heads = 4 kv_heads = 4 scale = 2.5e-01 : tensor<?x?x64xf32>, tensor<?x?x64xf32>
   return %o, %g : tensor<?x?x64xf32>, tensor<?x?x64xf32>
 }
