@@ -117,6 +117,14 @@ static void appendParameters(std::string &out, const Request &request) {
   out += request.ignoreEos ? "true}" : "false}";
 }
 
+std::string recordOrigin(const RecordContext &context) {
+  std::string out = "{";
+  appendText(out, "artifact_sha256", context.artifactSha256);
+  appendText(out, "profile", context.numericProfile);
+  appendParameters(out, *context.request);
+  return out.substr(1);
+}
+
 std::string recordLine(const RecordContext &context, const Candidate &candidate,
                        std::optional<int64_t> rank) {
   const Request &request = *context.request;
@@ -156,10 +164,7 @@ std::string recordLine(const RecordContext &context, const Candidate &candidate,
     out += "null";
     appendField(out, "rank", *rank);
   }
-  appendText(out, "artifact_sha256", context.artifactSha256);
-  appendText(out, "profile", context.numericProfile);
-  appendParameters(out, request);
-  out += '}';
+  out += ',' + recordOrigin(context) + '}';
   return out;
 }
 

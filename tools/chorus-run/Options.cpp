@@ -139,6 +139,29 @@ static void addOutputOptions(CLI::App &app, Options &options) {
       ->group(group);
 }
 
+static void addRequestFileOptions(CLI::App &app, Options &options) {
+  const char *group = "Many requests";
+  app.add_option("--jsonl", options.jsonl,
+                 "File with a request a line: id, prompt or messages or "
+                 "prompt_ids, and any sampling fields; - is stdin")
+      ->check(tool::readablePath(true))
+      ->group(group);
+  app.add_option("--out", options.out,
+                 "File for the results in the order of the input, - is stdout. "
+                 "OUT.journal keeps what is finished until it is complete: the "
+                 "same command goes on after any end")
+      ->group(group);
+  app.add_option("--records", options.records, "Lines of the output: one a")
+      ->check(CLI::IsMember({"request", "candidate"}))
+      ->group(group);
+  app.add_flag("--strict", options.strict,
+               "Refuse the file if any line is wrong, before any work")
+      ->group(group);
+  app.add_flag("--salvage", options.salvage,
+               "Run again what is damaged in the journal")
+      ->group(group);
+}
+
 static void addRunningOptions(CLI::App &app, Options &options) {
   const char *group = "Running";
   app.add_option("--candidate", options.candidate,
@@ -188,6 +211,7 @@ void run::addOptions(CLI::App &app, Options &options) {
   addPromptOptions(app, options);
   addSamplingOptions(app, options);
   addOutputOptions(app, options);
+  addRequestFileOptions(app, options);
   addRunningOptions(app, options);
   addEntryOptions(app, options);
 }
@@ -202,7 +226,27 @@ static rt::Status checkEntryOptions(const Options &options) {
   return rt::Status();
 }
 
+static rt::Status checkRequestFileOptions(const Options &options) {
+  if (!options.jsonl) {
+    if (options.out || options.strict || options.salvage ||
+        options.records != "request")
+      return rt::usageError(
+          "--out, --records, --strict and --salvage need --jsonl");
+    return rt::Status();
+  }
+  if (!options.out)
+    return rt::usageError("--jsonl needs --out");
+  if (options.hasPrompt() || options.printPrompt)
+    return rt::usageError("--jsonl has the prompts; no other is allowed");
+  if (options.stream || options.candidate || options.echoLogprobs ||
+      options.tokenizeFile || options.entry)
+    return rt::usageError("--jsonl does not go with --stream, --candidate, "
+                          "--echo-logprobs, --tokenize-file or --entry");
+  return rt::Status();
+}
+
 rt::Status run::checkOptions(const Options &options) {
+  CHORUS_RETURN_IF_ERROR(checkRequestFileOptions(options));
   int prompts = options.prompt.has_value() + options.promptFile.has_value() +
                 options.promptIds.has_value() + options.messages.has_value();
   if (prompts > 1)
@@ -213,6 +257,7 @@ rt::Status run::checkOptions(const Options &options) {
   if (options.chat && options.messages)
     return rt::usageError("--chat makes a message of a prompt; --messages "
                           "gives all messages itself");
+  // Without any prompt there is a chat, or a file that may have messages.
   bool rendersChat = options.chat || options.messages || !options.hasPrompt();
   if ((options.system || options.templateFile) && !rendersChat)
     return rt::usageError("--system and --template need --chat or --messages");

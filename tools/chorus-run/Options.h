@@ -45,6 +45,12 @@ struct Options {
   std::optional<int64_t> echoLogprobs;
   std::optional<std::string> tokenizeFile;
 
+  // Many requests.
+  std::optional<std::string> jsonl, out;
+  std::string records = "request";
+  bool strict = false;
+  bool salvage = false;
+
   // Running.
   std::optional<int64_t> candidate;
   std::string cpu = "auto";

@@ -3,6 +3,7 @@
 #include "Cancellation.h"
 #include "Chat.h"
 #include "Input.h"
+#include "Jsonl.h"
 #include "Options.h"
 #include "Output.h"
 
@@ -91,8 +92,8 @@ static rt::Status generate(rt::Engine &engine, const Options &options,
 
 static rt::Status runTool(const Options &options, tool::Console &console) {
   CHORUS_RETURN_IF_ERROR(checkOptions(options));
-  bool interactive =
-      !options.hasPrompt() && !options.entry && !options.tokenizeFile;
+  bool interactive = !options.hasPrompt() && !options.entry &&
+                     !options.tokenizeFile && !options.jsonl;
   if (interactive && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
     return rt::usageError("no prompt; needed is one of --prompt, "
                           "--prompt-file, --prompt-ids, --messages, or a "
@@ -133,6 +134,8 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
   catchSignals();
   if (interactive)
     return chat(**engine, options);
+  if (options.jsonl)
+    return runRequestFile(**engine, options, console);
   if (options.echoLogprobs)
     return echoLogprobs(**engine, options, prompt.ids);
   return generate(**engine, options, std::move(prompt.ids), console);
@@ -147,6 +150,8 @@ int main(int argc, char **argv) {
       "  chorus-run m.chorus --chat --prompt 'What is the capital of France?' "
       "-n 4 --temperature 0.8\n"
       "  chorus-run m.chorus --prompt 'def f(x):' --stop $'\\ndef' --stream\n"
+      "  chorus-run m.chorus --jsonl questions.jsonl --out answers.jsonl -n 16 "
+      "--chat\n"
       "  chorus-run m.chorus --prompt-ids 1,2,3 --json --echo-logprobs 5\n"
       "  chorus-run op.chorus --entry main --inputs in.safetensors --outputs "
       "out.safetensors";

@@ -217,6 +217,8 @@ int tool::runTool(int argc, char **argv, const ToolDescription &description,
                   const std::function<rt::Status(Console &)> &run) {
   // A reader that went away is an error of the write, not a signal.
   std::signal(SIGPIPE, SIG_IGN);
+  // So is a file that may not grow.
+  std::signal(SIGXFSZ, SIG_IGN);
   Console console(description.name);
   // Also errors of the command line itself are JSON where JSON was asked for.
   for (int i = 1; i < argc; ++i)

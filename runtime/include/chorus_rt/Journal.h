@@ -104,6 +104,9 @@ public:
   /// Reads a record that was synced. W07 (exit 3) if it has changed.
   Status read(const JournalEntry &entry, std::string &payload) const;
 
+  /// W10 (exit 5) if the path does not lead to the journal any more.
+  Status checkPlace() const;
+
   /// Removes the file: all that it held is in the output.
   Status remove();
 
@@ -120,7 +123,6 @@ private:
   Status compare(const std::string &found,
                  const JournalFingerprint &fingerprint) const;
   Status silence(uint64_t begin, uint64_t end);
-  Status checkPlace() const;
   Status appendMark();
   Status fail(Status status);
   Status damage(uint64_t offset, const std::string &what) const;

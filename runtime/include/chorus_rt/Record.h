@@ -29,6 +29,10 @@ struct RecordContext {
 std::string recordLine(const RecordContext &context, const Candidate &candidate,
                        std::optional<int64_t> rank = std::nullopt);
 
+/// The members at the end of every record of a request: artifact, profile,
+/// parameters.
+std::string recordOrigin(const RecordContext &context);
+
 /// A token that has just been sampled, without a newline.
 std::string tokenLine(const TokenEvent &event);
 

@@ -1,0 +1,649 @@
+//===- JsonlRun.cpp - Many requests, from a file to a file ----------------===//
+
+#include "chorus_rt/JsonlRun.h"
+
+#include "FileAccess.h"
+#include "chorus_rt/AtomicFile.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <fcntl.h>
+#include <map>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace chorus::rt {
+
+using Clock = std::chrono::steady_clock;
+
+/// A group is synced when it is this large, or when the last sync is long ago:
+/// measured by how long that took, so that syncs take a twentieth of the time.
+static constexpr size_t groupBytes = 4 << 20;
+static constexpr Clock::duration shortestGroup = std::chrono::milliseconds(50);
+static constexpr int syncShare = 20;
+
+/// Of an output that is there already, so much is looked at.
+static constexpr size_t maxFirstLineBytes = 16 << 20;
+
+//===----------------------------------------------------------------------===//
+// Texts
+//===----------------------------------------------------------------------===//
+
+/// A request's text as the journal has it: lines with the failure's code (empty
+/// if there is none), the id as JSON, the further members, and each record
+/// behind its rank. JSON texts have no line ends in them.
+static std::string journalText(const std::string &id, const RequestText &text) {
+  std::string out = text.failure.code() + "\n";
+  appendJsonString(out, id);
+  out += "\n" + text.members + "\n";
+  for (const RequestText::Record &record : text.records)
+    out += std::to_string(record.rank) + " " + record.text + "\n";
+  return out;
+}
+
+/// The reverse, over views into the journal's text.
+namespace {
+struct JournalText {
+  std::string_view code, id, members;
+  struct Record {
+    int64_t rank = 0;
+    std::string_view text;
+  };
+  std::vector<Record> records;
+};
+} // namespace
+
+static JournalText parseJournalText(std::string_view text) {
+  auto takeLine = [&] {
+    size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    return line;
+  };
+  JournalText parsed;
+  parsed.code = takeLine();
+  parsed.id = takeLine();
+  parsed.members = takeLine();
+  while (!text.empty()) {
+    std::string_view line = takeLine();
+    size_t blank = std::min(line.find(' '), line.size());
+    JournalText::Record record;
+    std::from_chars(line.data(), line.data() + blank, record.rank);
+    record.text = line.substr(std::min(blank + 1, line.size()));
+    parsed.records.push_back(record);
+  }
+  return parsed;
+}
+
+/// What is written of a request that never ran.
+static RequestText textOfFailure(const Status &status,
+                                 bool recordPerCandidate) {
+  RequestText text;
+  text.failure = status;
+  if (recordPerCandidate)
+    text.members = ",\"finish_reason\":\"error\"";
+  text.members += ",\"error\":{\"code\":";
+  appendJsonString(text.members, status.code());
+  text.members += ",\"message\":";
+  appendJsonString(text.members,
+                   (status.place().empty() ? "" : status.place() + ": ") +
+                       status.message());
+  text.members += "}";
+  return text;
+}
+
+//===----------------------------------------------------------------------===//
+// The run
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+class Run {
+public:
+  Run(Engine &engine, const JsonlOptions &options, const JsonlHooks &hooks)
+      : engine(engine), options(options), hooks(hooks) {}
+
+  StatusOr<JsonlOutcome> run();
+
+private:
+  using Sorter = SpillSorter<JournalEntry>;
+
+  Status openAll();
+  Status openInput();
+  Status checkPaths() const;
+  Status scan();
+  StatusOr<JournalFingerprint> fingerprint();
+  Status beginJournal();
+  Status checkExisting();
+
+  Status preparePrompt(const RequestLine &line, std::vector<int32_t> &prompt);
+  Status readRequest(const JsonlLine &text, RequestLine &line);
+  Status readFound();
+  StatusOr<bool> wasFinished(int64_t line);
+  Status readAhead();
+  Status start(const JsonlLine &text);
+
+  Status runRequests();
+  Status collect();
+  Status finish(const RequestLine &line, const RequestText &text);
+  Status syncIfDue();
+  void tellProgress();
+
+  std::string outputText(std::string_view record, int64_t line);
+  Status printHeld();
+  Status write();
+
+  bool toStdout() const { return options.output == "-"; }
+  bool isCancelled() const {
+    return hooks.shouldCancel && hooks.shouldCancel();
+  }
+  int64_t vocabSize() const { return engine.program().model().vocabSize; }
+  RecordContext contextOf(const Request &request) const;
+  void note(const std::string &text) const {
+    if (hooks.note)
+      hooks.note(text);
+  }
+
+  Engine &engine;
+  const JsonlOptions &options;
+  const JsonlHooks &hooks;
+  JsonlOutcome outcome;
+  std::string firstFailureCode;
+  int64_t firstFailureLine = 0;
+
+  OutputPlace place;
+  std::optional<JsonlInput> input;
+  bool inputEnded = false;
+
+  /// What the engine works on, by its number.
+  std::map<int64_t, RequestLine> underWay;
+  int64_t candidatesUnderWay = 0;
+  int64_t tokensFinished = 0;
+
+  std::optional<Journal> journal;
+  /// Of former runs; `nextFound` has been read already.
+  std::optional<Sorter::Reader> found;
+  std::optional<JournalEntry> nextFound;
+  Clock::time_point nextSync{};
+
+  /// For stdout: by line, what has not had its turn; nothing where it is under
+  /// way.
+  std::map<int64_t, std::optional<std::string>> held;
+};
+
+} // namespace
+
+static bool sameFile(const struct stat &a, const struct stat &b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static Status otherJob(const std::string &shown, const std::string &message) {
+  return Status::error(ExitCode::Usage, "J10", shown, message);
+}
+
+/// J10: before anything is opened for writing.
+Status Run::checkPaths() const {
+  struct stat out, other;
+  for (const char *suffix : {"", ".journal"}) {
+    if (stat((options.output + suffix).c_str(), &out) != 0)
+      continue;
+    std::string shown = escapeForMessage(options.output, 190) + suffix;
+    if (fstat(input->descriptor(), &other) == 0 && sameFile(out, other))
+      return otherJob(shown, "is the input; another --out is needed");
+    if (stat(engine.program().artifact().path().c_str(), &other) == 0 &&
+        sameFile(out, other))
+      return otherJob(shown, "is the model; another --out is needed");
+  }
+  return Status();
+}
+
+StatusOr<JsonlOutcome> Run::run() {
+  CHORUS_RETURN_IF_ERROR(openAll());
+  if (!isCancelled())
+    CHORUS_RETURN_IF_ERROR(scan());
+  if (!isCancelled() && !toStdout())
+    CHORUS_RETURN_IF_ERROR(beginJournal());
+  if (!isCancelled())
+    CHORUS_RETURN_IF_ERROR(runRequests());
+  if (!isCancelled() && !toStdout())
+    CHORUS_RETURN_IF_ERROR(write());
+  outcome.cancelled = isCancelled();
+  if (outcome.failed > 0)
+    outcome.firstFailure = Status::error(
+        ExitCode::SomeRecordsFailed, firstFailureCode,
+        input->shown() + ":" + std::to_string(firstFailureLine),
+        "the first of " + std::to_string(outcome.failed) +
+            " failed requests of " + std::to_string(outcome.progress.requests) +
+            "; the output says why");
+  return outcome;
+}
+
+/// Opens the input and locks the output. Standard output has no folder: what is
+/// made beside an output goes where temporary files go.
+Status Run::openAll() {
+  std::string path = options.output;
+  if (toStdout()) {
+    const char *folder = std::getenv("TMPDIR");
+    path = std::string(folder && *folder ? folder : "/tmp") + "/chorus-" +
+           std::to_string(getpid());
+  }
+  StatusOr<OutputPlace> opened = OutputPlace::open(path);
+  CHORUS_RETURN_IF_ERROR(opened.status());
+  place = std::move(*opened);
+  if (options.input != "-")
+    CHORUS_RETURN_IF_ERROR(openInput());
+  if (!toStdout()) {
+    CHORUS_RETURN_IF_ERROR(checkPaths());
+    StatusOr<Journal> locked = Journal::open(place);
+    CHORUS_RETURN_IF_ERROR(locked.status());
+    journal.emplace(std::move(*locked));
+    // Whether the output can be written, before there is anything to lose; and
+    // what a killed process left of it goes.
+    CHORUS_RETURN_IF_ERROR(AtomicFile::create(options.output).status());
+  }
+  // The copy of stdin has the name that the lock protects.
+  return options.input == "-" ? openInput() : Status();
+}
+
+Status Run::openInput() {
+  StatusOr<JsonlInput> opened =
+      JsonlInput::open(options.input, place, hooks.shouldCancel);
+  CHORUS_RETURN_IF_ERROR(opened.status());
+  input.emplace(std::move(*opened));
+  return Status();
+}
+
+Status Run::scan() {
+  return scanRequestLines(
+      *input, place, options.defaults, vocabSize(),
+      [&](RequestLine &line, const Status &parsed) {
+        ++outcome.progress.requests;
+        if (!options.strict)
+          return Status();
+        Status status = parsed;
+        std::vector<int32_t> prompt;
+        if (status.ok())
+          status = preparePrompt(line, prompt);
+        return status.exitCode() == ExitCode::SomeRecordsFailed
+                   ? refused(status.code(), status.place(), status.message())
+                   : status;
+      });
+}
+
+/// All that the output depends on. Threads, batches, chunks, caches and the
+/// CPU's level change no bit.
+StatusOr<JournalFingerprint> Run::fingerprint() {
+  StatusOr<Sha256Digest> digest = input->digest();
+  CHORUS_RETURN_IF_ERROR(digest.status());
+  JournalFingerprint all = {
+      {"artifact", engine.program().artifact().artifactSha256()},
+      {"input", toHex(*digest)},
+      {"records", options.recordPerCandidate ? "candidate" : "request"},
+      {"context", std::to_string(engine.contextLength())},
+      {"n", std::to_string(options.defaults.candidates)},
+      {"seed", std::to_string(options.defaults.sampling.seed)}};
+  auto record = nlohmann::ordered_json::parse(
+      recordLine(contextOf(options.defaults), Candidate()));
+  for (const auto &[name, value] : record["parameters"].items())
+    all.emplace_back(name, value.dump());
+  all.insert(all.end(), options.parameters.begin(), options.parameters.end());
+  return all;
+}
+
+Status Run::beginJournal() {
+  StatusOr<JournalFingerprint> identity = fingerprint();
+  CHORUS_RETURN_IF_ERROR(identity.status());
+  StatusOr<Journal::State> state = journal->begin(*identity, options.salvage);
+  CHORUS_RETURN_IF_ERROR(state.status());
+  if (state->records == 0)
+    CHORUS_RETURN_IF_ERROR(checkExisting());
+  if (state->cutBytes > 0)
+    note(journal->shown() + ": " + std::to_string(state->cutBytes) +
+         " bytes at the end were not complete and are cut off");
+  if (state->damagedRegions > 0)
+    note(journal->shown() + ": " + std::to_string(state->damagedRegions) +
+         " damaged places, the first at byte " +
+         std::to_string(state->firstDamage) + ", are run again");
+  StatusOr<Sorter::Reader> entries = journal->entries();
+  CHORUS_RETURN_IF_ERROR(entries.status());
+  found.emplace(std::move(*entries));
+  return readFound();
+}
+
+/// J10: an output without a journal is the result of a finished run. Only that
+/// of this very run, as far as its first line tells, may be replaced.
+Status Run::checkExisting() {
+  int fd = openat(place.folder(), place.name().c_str(),
+                  O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0)
+    return errno == ENOENT ? Status() : fileError(place.shown(), "open");
+  std::string line(maxFirstLineBytes, '\0');
+  int64_t got = readFully(fd, line.data(), line.size(), 0);
+  ::close(fd);
+  if (got < 0)
+    return fileError(place.shown(), "read");
+  line.resize(static_cast<size_t>(got));
+  if (line.empty())
+    return Status();
+  line.resize(std::min(line.find('\n'), line.size()));
+
+  auto has = [&](const std::string &part) {
+    return line.find(part) != std::string::npos;
+  };
+  bool ours = false;
+  JsonlLine text;
+  RequestLine first;
+  input->rewind();
+  StatusOr<bool> any = input->next(text);
+  CHORUS_RETURN_IF_ERROR(any.status());
+  if (*any) {
+    Status status = readRequest(text, first);
+    std::string id;
+    appendJsonString(id, first.request.id);
+    std::string start = options.recordPerCandidate
+                            ? "{\"request\":" + id
+                            : "{\"id\":" + id + ",\"candidates\":[";
+    RecordContext context = contextOf(first.request);
+    ours = line.compare(0, start.size(), start) == 0 &&
+           (status.ok()
+                ? has(recordOrigin(context)) &&
+                      has(",\"seed\":" +
+                          std::to_string(first.request.sampling.seed) +
+                          ",\"prompt_tokens\":" +
+                          std::to_string(first.request.prompt.size()) + ",")
+                : has("\"error\":{\"code\":\"" + status.code() + "\""));
+  }
+  return ours ? Status()
+              : otherJob(place.shown(),
+                         "is there and is no result of this run; another "
+                         "--out, or its removal, is needed");
+}
+
+RecordContext Run::contextOf(const Request &request) const {
+  const Artifact &artifact = engine.program().artifact();
+  RecordContext context;
+  context.request = &request;
+  context.artifactSha256 = artifact.artifactSha256();
+  context.numericProfile = std::string(artifact.metadata().numericProfile);
+  context.hasTokenizer = engine.tokenizer() != nullptr;
+  return context;
+}
+
+//===----------------------------------------------------------------------===//
+// From lines to requests
+//===----------------------------------------------------------------------===//
+
+/// Errors of one record (exit code 1) have the line's place.
+Status Run::preparePrompt(const RequestLine &line,
+                          std::vector<int32_t> &prompt) {
+  std::string place = input->shown() + ":" + std::to_string(line.number);
+  auto error = [&](const std::string &code, const std::string &field,
+                   const std::string &message) {
+    return Status::error(ExitCode::SomeRecordsFailed, code,
+                         field.empty() ? place : place + ": " + field, message);
+  };
+  StatusOr<std::vector<int32_t>> made = hooks.promptOf(line);
+  if (!made.ok() && made.status().code() == "N10")
+    return made.status();
+  if (!made.ok())
+    // Messages of a wrong shape are a field of a wrong type here.
+    return error(made.status().code() == "T01" ? "J04" : made.status().code(),
+                 made.status().place(), made.status().message());
+  prompt = std::move(*made);
+  if (prompt.empty() ||
+      static_cast<int64_t>(prompt.size()) > engine.contextLength())
+    return error("J06", "",
+                 "the prompt has " + std::to_string(prompt.size()) +
+                     " tokens, allowed are 1 to " +
+                     std::to_string(engine.contextLength()) + " (the context)");
+  return Status();
+}
+
+Status Run::readRequest(const JsonlLine &text, RequestLine &line) {
+  Status status = parseRequestLine(text, input->shown(), options.defaults,
+                                   vocabSize(), line);
+  return status.ok() ? preparePrompt(line, line.request.prompt) : status;
+}
+
+Status Run::readFound() {
+  JournalEntry entry;
+  StatusOr<bool> more = found->next(entry);
+  CHORUS_RETURN_IF_ERROR(more.status());
+  nextFound = *more ? std::optional<JournalEntry>(entry) : std::nullopt;
+  return Status();
+}
+
+/// Both the lines and the journal's entries come in rising order.
+StatusOr<bool> Run::wasFinished(int64_t line) {
+  bool finished = false;
+  while (nextFound && nextFound->key.request <= line) {
+    finished |= nextFound->key.request == line;
+    CHORUS_RETURN_IF_ERROR(readFound());
+  }
+  return finished;
+}
+
+/// Gives the engine requests until it has enough.
+Status Run::readAhead() {
+  JsonlLine text;
+  while (!inputEnded && !isCancelled() &&
+         (underWay.empty() || candidatesUnderWay < options.candidatesAhead) &&
+         held.size() < static_cast<size_t>(options.candidatesAhead)) {
+    StatusOr<bool> more = input->next(text);
+    CHORUS_RETURN_IF_ERROR(more.status());
+    if (!*more) {
+      inputEnded = true;
+      break;
+    }
+    StatusOr<bool> finished = wasFinished(text.number);
+    CHORUS_RETURN_IF_ERROR(finished.status());
+    if (*finished) {
+      ++outcome.progress.found;
+      ++outcome.progress.finished;
+      continue;
+    }
+    if (toStdout())
+      held.emplace(text.number, std::nullopt);
+    CHORUS_RETURN_IF_ERROR(start(text));
+  }
+  return Status();
+}
+
+Status Run::start(const JsonlLine &text) {
+  RequestLine line;
+  Status status = readRequest(text, line);
+  if (status.ok()) {
+    StatusOr<int64_t> number = engine.submit(line.request);
+    if (number.ok()) {
+      candidatesUnderWay += line.request.candidates;
+      underWay.emplace(*number, std::move(line));
+      return Status();
+    }
+    // What one request may not have, as opposed to what the machine lacks.
+    status = number.status();
+    bool ofRecord = status.exitCode() == ExitCode::Usage ||
+                    status.code() == "N09" || status.place() == "max-memory";
+    if (!ofRecord)
+      return status;
+    status = Status::error(
+        ExitCode::SomeRecordsFailed,
+        status.exitCode() == ExitCode::Usage ? "J05" : status.code(),
+        input->shown() + ":" + std::to_string(text.number), status.message());
+  }
+  if (status.exitCode() != ExitCode::SomeRecordsFailed)
+    return status;
+  // The output does not depend on where the input is.
+  std::string path = input->shown() + ":", where = status.place();
+  if (where.compare(0, path.size(), path) == 0)
+    where.replace(0, path.size(), "line ");
+  return finish(line,
+                textOfFailure(Status::error(status.exitCode(), status.code(),
+                                            where, status.message()),
+                              options.recordPerCandidate));
+}
+
+//===----------------------------------------------------------------------===//
+// From results to records
+//===----------------------------------------------------------------------===//
+
+Status Run::runRequests() {
+  input->rewind();
+  Status status;
+  while (status.ok() && !isCancelled()) {
+    status = readAhead();
+    if (status.ok() && underWay.empty() && inputEnded)
+      break;
+    if (status.ok() && !engine.idle())
+      status = engine.step();
+    if (status.ok())
+      status = collect();
+    if (status.ok())
+      status = syncIfDue();
+    tellProgress();
+  }
+  for (const auto &[number, line] : underWay)
+    engine.cancel(number);
+  // What was finished is kept, whatever stopped the run.
+  Status synced = journal ? journal->sync() : Status();
+  return status.ok() ? synced : status;
+}
+
+/// Takes what has finished.
+Status Run::collect() {
+  while (std::optional<int64_t> number = engine.nextFinished()) {
+    auto at = underWay.find(*number);
+    if (at == underWay.end())
+      continue;
+    RequestLine line = std::move(at->second);
+    underWay.erase(at);
+    candidatesUnderWay -= line.request.candidates;
+    Generation generation = engine.take(*number);
+    for (const Candidate &candidate : generation.candidates)
+      tokensFinished += static_cast<int64_t>(candidate.tokenIds.size());
+    StatusOr<RequestText> text =
+        hooks.describe(line, contextOf(line.request), generation);
+    CHORUS_RETURN_IF_ERROR(text.status());
+    CHORUS_RETURN_IF_ERROR(finish(line, *text));
+  }
+  return Status();
+}
+
+Status Run::finish(const RequestLine &line, const RequestText &text) {
+  ++outcome.progress.finished;
+  std::string record = journalText(line.request.id, text);
+  if (toStdout()) {
+    held[line.number] = std::move(record);
+    return printHeld();
+  }
+  journal->append({line.number}, record);
+  return syncIfDue();
+}
+
+Status Run::syncIfDue() {
+  if (!journal || journal->pendingBytes() == 0 ||
+      (journal->pendingBytes() < groupBytes && Clock::now() < nextSync))
+    return Status();
+  Clock::time_point begin = Clock::now();
+  CHORUS_RETURN_IF_ERROR(journal->sync());
+  Clock::time_point end = Clock::now();
+  nextSync = end + std::max(shortestGroup, syncShare * (end - begin));
+  return Status();
+}
+
+void Run::tellProgress() {
+  if (!hooks.onProgress)
+    return;
+  outcome.progress.tokens = tokensFinished;
+  for (const auto &[number, line] : underWay)
+    outcome.progress.tokens += engine.progress(number).tokens;
+  hooks.onProgress(outcome.progress);
+}
+
+//===----------------------------------------------------------------------===//
+// From records to the output
+//===----------------------------------------------------------------------===//
+
+/// The lines of one request.
+std::string Run::outputText(std::string_view record, int64_t line) {
+  JournalText text = parseJournalText(record);
+  if (!text.code.empty() && outcome.failed++ == 0) {
+    firstFailureCode = text.code;
+    firstFailureLine = line;
+  }
+  std::string out;
+  if (!options.recordPerCandidate)
+    out = "{\"id\":" + std::string(text.id) + ",\"candidates\":[";
+  bool any = false;
+  for (const JournalText::Record &candidate : text.records) {
+    if (candidate.rank > options.top.value_or(INT64_MAX))
+      continue;
+    if (any && !options.recordPerCandidate)
+      out += ',';
+    any = true;
+    out += candidate.text;
+    if (options.recordPerCandidate)
+      out += '\n';
+  }
+  if (!options.recordPerCandidate)
+    out += "]" + std::string(text.members) + "}\n";
+  else if (!any)
+    out = "{\"request\":" + std::string(text.id) + std::string(text.members) +
+          "}\n";
+  return out;
+}
+
+/// Prints the first of those held, as far as they are finished.
+Status Run::printHeld() {
+  while (!held.empty() && held.begin()->second) {
+    CHORUS_RETURN_IF_ERROR(
+        hooks.print(outputText(*held.begin()->second, held.begin()->first)));
+    held.erase(held.begin());
+  }
+  return Status();
+}
+
+Status Run::write() {
+  CHORUS_RETURN_IF_ERROR(journal->checkPlace());
+  StatusOr<AtomicFile> file = AtomicFile::create(options.output);
+  CHORUS_RETURN_IF_ERROR(file.status());
+  StatusOr<Sorter::Reader> entries = journal->entries();
+  CHORUS_RETURN_IF_ERROR(entries.status());
+  JournalKey before{-1};
+  int64_t requests = 0;
+  std::string record;
+  for (JournalEntry entry; !isCancelled();) {
+    StatusOr<bool> more = entries->next(entry);
+    CHORUS_RETURN_IF_ERROR(more.status());
+    if (!*more)
+      break;
+    if (entry.key == before)
+      continue;
+    before = entry.key;
+    ++requests;
+    CHORUS_RETURN_IF_ERROR(journal->read(entry, record));
+    std::string out = outputText(record, entry.key.request);
+    CHORUS_RETURN_IF_ERROR(file->append(out.data(), out.size()));
+  }
+  if (isCancelled())
+    return Status();
+  if (requests != outcome.progress.requests)
+    return Status::error(ExitCode::Internal, "internal", journal->shown(),
+                         "has " + std::to_string(requests) + " requests of " +
+                             std::to_string(outcome.progress.requests));
+  CHORUS_RETURN_IF_ERROR(file->commit());
+  return journal->remove();
+}
+
+StatusOr<JsonlOutcome> runJsonl(Engine &engine, const JsonlOptions &options,
+                                const JsonlHooks &hooks) try {
+  return Run(engine, options, hooks).run();
+} catch (const std::bad_alloc &) {
+  return limitError("N10", "", "out of memory");
+}
+
+} // namespace chorus::rt

@@ -1,0 +1,198 @@
+//===- Jsonl.cpp - Requests of a file -------------------------------------===//
+
+#include "Jsonl.h"
+
+#include "Cancellation.h"
+#include "Input.h"
+#include "Output.h"
+
+#include "chorus_rt/JsonlRun.h"
+#include "chorus_rt/Ranker.h"
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+
+using namespace chorus;
+using namespace chorus::run;
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+/// Makes the prompts of a file's lines, as the flags make that of one prompt.
+class PromptMaker {
+public:
+  PromptMaker(const rt::Engine &engine, const Options &options)
+      : tokenizer(engine.tokenizer()), options(options),
+        templateSource(chatTemplate(options, engine.program().model())) {}
+
+  rt::StatusOr<std::vector<int32_t>> operator()(const rt::RequestLine &line) {
+    if (line.promptIds)
+      return *line.promptIds;
+    if (!tokenizer)
+      return rt::unsupported("tokenizer",
+                             "the model has none; prompt_ids takes token ids");
+    rt::StatusOr<rt::Prompt> prompt = render(line);
+    CHORUS_RETURN_IF_ERROR(prompt.status());
+    return std::move(prompt->ids);
+  }
+
+  /// What prompts depend on besides the lines and the model.
+  rt::JournalFingerprint fingerprint() const {
+    rt::JournalFingerprint all = {
+        {"chat", options.chat ? "true" : "false"},
+        {"parse_special", options.parseSpecial ? "true" : "false"}};
+    if (options.system)
+      all.emplace_back("system", Json(*options.system).dump());
+    if (options.templateFile && templateSource.ok()) {
+      rt::StatusOr<rt::Sha256Digest> digest = rt::sha256(
+          templateSource.status().ok() ? (*templateSource).data() : nullptr,
+          (*templateSource).size());
+      all.emplace_back("template", digest.ok() ? rt::toHex(*digest) : "");
+    }
+    return all;
+  }
+
+private:
+  rt::StatusOr<rt::Prompt> render(const rt::RequestLine &line) {
+    if (!line.messages && !options.chat)
+      return rt::promptFromText(*tokenizer, *line.prompt, options.parseSpecial);
+    CHORUS_RETURN_IF_ERROR(templateSource.status());
+    Json messages = Json::array();
+    if (options.system)
+      messages.push_back({{"role", "system"}, {"content", *options.system}});
+    if (line.messages) {
+      rt::StatusOr<Json> given = rt::parseMessages(*line.messages, "messages");
+      CHORUS_RETURN_IF_ERROR(given.status());
+      for (Json &message : *given)
+        messages.push_back(std::move(message));
+    } else {
+      messages.push_back({{"role", "user"}, {"content", *line.prompt}});
+    }
+    return rt::promptFromMessages(*tokenizer, *templateSource, messages,
+                                  options.parseSpecial);
+  }
+
+  const rt::Tokenizer *tokenizer;
+  const Options &options;
+  rt::StatusOr<std::string> templateSource;
+};
+
+/// "12 of 40 requests, 350 tokens/s, 3 min left".
+class ProgressText {
+public:
+  std::string operator()(const rt::JsonlProgress &progress) const {
+    double seconds =
+        std::chrono::duration<double>(Clock::now() - start).count();
+    std::string text = std::to_string(progress.finished) + " of " +
+                       std::to_string(progress.requests) + " requests";
+    if (seconds < 1)
+      return text;
+    text += ", " + shortNumber(static_cast<double>(progress.tokens) / seconds) +
+            " tokens/s";
+    int64_t done = progress.finished - progress.found;
+    int64_t left = progress.requests - progress.finished;
+    if (done > 0)
+      text += ", " +
+              duration(seconds * static_cast<double>(left) /
+                       static_cast<double>(done)) +
+              " left";
+    return text;
+  }
+
+private:
+  using Clock = std::chrono::steady_clock;
+
+  static std::string shortNumber(double value) {
+    char buffer[32];
+    std::snprintf(buffer, sizeof buffer, value < 10 ? "%.1f" : "%.0f", value);
+    return buffer;
+  }
+  static std::string duration(double seconds) {
+    if (seconds < 100)
+      return shortNumber(seconds) + " s";
+    if (seconds < 100 * 60)
+      return shortNumber(seconds / 60) + " min";
+    return shortNumber(seconds / 3600) + " h";
+  }
+
+  Clock::time_point start = Clock::now();
+};
+
+} // namespace
+
+/// The records of a finished request.
+static rt::RequestText describe(const Options &options,
+                                const rt::RecordContext &context,
+                                const rt::Generation &generation) {
+  bool ranked = options.rank || options.top;
+  std::vector<int64_t> ranks = rt::rankByMeanLogprob(generation.candidates);
+  rt::RequestText text;
+  for (size_t i = 0; i < generation.candidates.size(); ++i) {
+    const rt::Candidate &candidate = generation.candidates[i];
+    text.records.push_back(
+        {ranked ? ranks[i] : 0,
+         rt::recordLine(context, candidate,
+                        ranked ? std::optional(ranks[i]) : std::nullopt)});
+    if (text.failure.ok())
+      text.failure = candidate.error;
+  }
+  return text;
+}
+
+static rt::Status stopped(const rt::JsonlOutcome &outcome, bool journaled) {
+  rt::Status status = cancellationStatus();
+  std::string message = status.message() + "; " +
+                        std::to_string(outcome.progress.finished) + " of " +
+                        std::to_string(outcome.progress.requests) +
+                        " requests are finished";
+  if (journaled)
+    message += ", the same command goes on from there";
+  return rt::Status::error(status.exitCode(), status.code(), status.place(),
+                           message);
+}
+
+rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
+                               tool::Console &console) {
+  rt::StatusOr<rt::Request> defaults =
+      makeRequest(options, engine.program().model().sampling);
+  CHORUS_RETURN_IF_ERROR(defaults.status());
+  PromptMaker promptOf(engine, options);
+  rt::JsonlOptions run;
+  run.input = *options.jsonl;
+  run.output = *options.out;
+  run.recordPerCandidate = options.records == "candidate";
+  run.strict = options.strict;
+  run.salvage = options.salvage;
+  run.top = options.top;
+  run.defaults = *defaults;
+  run.parameters = promptOf.fingerprint();
+  if (options.rank || options.top)
+    run.parameters.emplace_back("rank", options.rank.value_or("mean-logprob"));
+  run.candidatesAhead = 2 * options.maxBatch;
+
+  ProgressText progressText;
+  rt::JsonlHooks hooks;
+  hooks.promptOf = std::ref(promptOf);
+  hooks.describe =
+      [&](const rt::RequestLine &, const rt::RecordContext &context,
+          const rt::Generation &generation) -> rt::StatusOr<rt::RequestText> {
+    return describe(options, context, generation);
+  };
+  hooks.shouldCancel = cancelRequested;
+  hooks.onProgress = [&](const rt::JsonlProgress &progress) {
+    console.progress(progressText(progress));
+  };
+  hooks.note = [&](const std::string &text) { console.note(text); };
+  hooks.print = [](std::string_view text) {
+    CHORUS_RETURN_IF_ERROR(print(text));
+    return flushOutput();
+  };
+  rt::StatusOr<rt::JsonlOutcome> outcome = rt::runJsonl(engine, run, hooks);
+  console.clearProgress();
+  CHORUS_RETURN_IF_ERROR(outcome.status());
+  if (outcome->cancelled)
+    return stopped(*outcome, run.output != "-");
+  return outcome->firstFailure;
+}
