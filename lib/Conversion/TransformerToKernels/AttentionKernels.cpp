@@ -32,6 +32,8 @@ constexpr int64_t blockRows = 48;
 /// Positions in one block of the online softmax: one page.
 constexpr int64_t pagePositions = 32;
 
+constexpr int64_t cacheLine = 64;
+
 /// Bytes of the scores of one item.
 constexpr int64_t scoreBytes = 4 * pagePositions;
 
@@ -68,20 +70,23 @@ struct AttentionBlock {
 
   void allocate();
   /// Rows [first, first + count) attend to `pages` pages, the first of which
-  /// starts at position `start`. `address` gives the page of an index.
+  /// starts at position `start`. `address` gives the page of an index; `next`
+  /// is the page that will be read after these.
   void attend(Value first, Value count, Value pages, Value start,
-              function_ref<Value(Value)> address);
+              function_ref<Value(Value)> address, Value next);
 
 private:
   static int64_t bytesOf(Type element) {
     return element.getIntOrFloatBitWidth() / 8;
   }
+  int64_t pageBytes() const; ///< Of one head.
   Value item(Value array, Value index) {
     return k.offset(array, k.mul(index, 4));
   }
   SmallVector<int64_t> tileSizes(int64_t largest) const;
-  void convert(Value page);
-  void score(Type type, Value first, Value count, Value keys, Value out);
+  void convert(Value page, Value next);
+  void score(Type type, Value first, Value count, Value keys, Value out,
+             Value following);
   void mask(Value first, Value count, Value out, Value start);
   void softmax(Value first, Value count, Value pages);
   void addValues(Type type, Value first, Value count, Value pages, Value start,
@@ -116,22 +121,29 @@ SmallVector<int64_t> AttentionBlock::tileSizes(int64_t largest) const {
   return sizes;
 }
 
-void AttentionBlock::convert(Value page) {
-  k.loop(k.constant(0), k.constant(pagePositions * (headDim + paddedDim())),
-         2 * lanes, [&](Value element) {
-           for (int64_t i : {int64_t(0), lanes}) {
-             Value at = k.add(element, i);
-             Value x = k.load(k.vec(cacheType),
-                              k.offset(page, k.mul(at, bytesOf(cacheType))));
-             k.store(k.widen(x), item(converted, at));
-           }
-         });
+int64_t AttentionBlock::pageBytes() const {
+  return pagePositions * (headDim + paddedDim()) * bytesOf(cacheType);
 }
 
-/// out[row][32] = queries of `count` rows times the keys of a page.
+/// Widens a page and prefetches the next one beside it, line by line.
+void AttentionBlock::convert(Value page, Value next) {
+  int64_t slot = bytesOf(cacheType);
+  k.loop(k.constant(0), k.constant(pageBytes()), cacheLine, [&](Value line) {
+    Value out = k.offset(converted, k.mul(line, 4 / slot));
+    for (int64_t i = 0; i < cacheLine / slot; i += lanes) {
+      Value from = k.offset(k.offset(page, line), i * slot);
+      k.store(k.widen(k.load(k.vec(cacheType), from)), k.offset(out, 4 * i));
+    }
+    k.prefetch(k.offset(next, line));
+  });
+}
+
+/// out[row][32] = queries of `count` rows times the keys of a page. Prefetches
+/// page `following`, if there is one, on the way.
 void AttentionBlock::score(Type type, Value first, Value count, Value keys,
-                           Value out) {
+                           Value out, Value following) {
   int64_t vectors = k.target.scoreVectors, slot = bytesOf(type);
+  int64_t perChannel = llvm::divideCeil(pageBytes(), cacheLine * headDim);
   Value rowQueries = k.offset(queries, k.mul(first, 4 * headDim));
   k.tiles(count, tileSizes(k.target.scoreRows), [&](Value tile, int64_t rows) {
     Value query = k.offset(rowQueries, k.mul(tile, 4 * headDim));
@@ -143,6 +155,11 @@ void AttentionBlock::score(Type type, Value first, Value count, Value keys,
           Values(rows * vectors, k.splatConstant(0)),
           [&](Value channel, ValueRange state) {
             Values next(state);
+            for (int64_t i = 0; following && position == 0 && i < perChannel;
+                 ++i) {
+              Value line = k.add(k.mul(channel, perChannel), i);
+              k.prefetch(k.offset(following, k.mul(line, cacheLine)));
+            }
             Value key = k.offset(keys, k.mul(channel, pagePositions * slot));
             Values loaded;
             for (int64_t v = 0; v < vectors; ++v)
@@ -321,33 +338,41 @@ void AttentionBlock::addValues(Type type, Value first, Value count, Value pages,
 }
 
 void AttentionBlock::attend(Value first, Value count, Value pages, Value start,
-                            function_ref<Value(Value)> address) {
-  auto scoreAll = [&](Type type, function_ref<Value(Value)> from) {
+                            function_ref<Value(Value)> address, Value next) {
+  auto scoreAll = [&](Type type, function_ref<Value(Value)> from,
+                      function_ref<Value(Value)> following) {
     k.loop(k.constant(0), pages, 1, [&](Value page) {
       Value out = k.offset(scores, k.mul(k.mul(page, count), scoreBytes));
-      score(type, first, count, from(page), out);
+      score(type, first, count, from(page), out, following(page));
       mask(first, count, out, k.add(start, k.mul(page, pagePositions)));
     });
   };
+  auto pageAfter = [&](Value page) {
+    Value index = k.add(page, 1);
+    return k.choose(
+        k.less(index, pages), {k.ptr}, [&] { return Values{address(index)}; },
+        [&] { return Values{next}; })[0];
+  };
+  auto scoreDirectly = [&] { scoreAll(cacheType, address, pageAfter); };
+  auto addDirectly = [&] {
+    addValues(cacheType, first, count, pages, start, address);
+  };
   if (cacheType.isF32()) {
-    scoreAll(k.f32, address);
+    scoreDirectly();
     softmax(first, count, pages);
-    addValues(k.f32, first, count, pages, start, address);
+    addDirectly();
     return;
   }
   // Many rows: one page, which is widened once. Few: on each load.
-  auto once = [&](Value) { return converted; };
+  auto widened = [&](Value) { return converted; };
   Value few = k.less(count, k.constant(k.target.widenRows));
-  k.when(
-      few, [&] { scoreAll(cacheType, address); },
-      [&] {
-        convert(address(k.constant(0)));
-        scoreAll(k.f32, once);
-      });
+  k.when(few, scoreDirectly, [&] {
+    convert(address(k.constant(0)), next);
+    scoreAll(k.f32, widened, [](Value) { return Value(); });
+  });
   softmax(first, count, pages);
-  k.when(
-      few, [&] { addValues(cacheType, first, count, pages, start, address); },
-      [&] { addValues(k.f32, first, count, pages, start, once); });
+  k.when(few, addDirectly,
+         [&] { addValues(k.f32, first, count, pages, start, widened); });
 }
 
 } // namespace
@@ -454,10 +479,19 @@ LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
                       return k.equal(same, end);
                     });
     Value pages = tableOf(token);
-    block.attend(k.mul(token, group), count, k.sub(pageEnd, page),
-                 k.mul(page, pagePositions), [&](Value index) {
-                   return pageAddress(op, pages, k.add(page, index), head);
-                 });
+    // What is read next: a further page, or one of the next row.
+    Value open = k.less(pageEnd, pagesOf(token));
+    Value nextToken =
+        k.select(open, token, k.min(end, k.sub(tokens, k.constant(1))));
+    Value nextPage = k.min(k.select(open, pageEnd, doneOf(nextToken)),
+                           k.sub(pagesOf(nextToken), k.constant(1)));
+    block.attend(
+        k.mul(token, group), count, k.sub(pageEnd, page),
+        k.mul(page, pagePositions),
+        [&](Value index) {
+          return pageAddress(op, pages, k.add(page, index), head);
+        },
+        pageAddress(op, tableOf(nextToken), nextPage, head));
     k.loop(token, end, 1, [&](Value other) {
       k.store(pageEnd, k.offset(pagesDone, k.mul(other, 8)));
     });
