@@ -60,7 +60,40 @@ Engine::create(std::shared_ptr<const Program> program,
   return limitError("N10", "engine", "out of memory");
 }
 
+StatusOr<std::shared_ptr<const Tokenizer>>
+loadTokenizer(const Artifact &artifact, const ModelInfo &model) {
+  if (!model.tokenizerSegment)
+    return std::shared_ptr<const Tokenizer>();
+  StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
+      Tokenizer::create(artifact.segmentBytes(*model.tokenizerSegment));
+  CHORUS_RETURN_IF_ERROR(tokenizer.status());
+  return std::shared_ptr<const Tokenizer>(std::move(*tokenizer));
+}
+
+StatusOr<std::unique_ptr<Engine>>
+Engine::open(std::shared_ptr<const Artifact> artifact, size_t model,
+             std::string_view cpu, const EngineOptions &options) {
+  StatusOr<std::shared_ptr<const Program>> program =
+      Program::load(std::move(artifact), model, cpu);
+  CHORUS_RETURN_IF_ERROR(program.status());
+  StatusOr<std::shared_ptr<const Tokenizer>> tokenizer =
+      loadTokenizer((*program)->artifact(), (*program)->model());
+  CHORUS_RETURN_IF_ERROR(tokenizer.status());
+  return create(std::move(*program), std::move(*tokenizer), options);
+}
+
 Engine::~Engine() = default;
+
+Request Engine::defaultRequest() const {
+  Request request;
+  const SamplingDefaultsInfo &ofModel = loaded->model().sampling;
+  SamplingParameters &sampling = request.sampling;
+  sampling.temperature = ofModel.temperature.value_or(sampling.temperature);
+  sampling.topK = ofModel.topK.value_or(sampling.topK);
+  sampling.topP = ofModel.topP.value_or(sampling.topP);
+  sampling.minP = ofModel.minP.value_or(sampling.minP);
+  return request;
+}
 
 Status Engine::build(const EngineOptions &options) {
   CHORUS_RETURN_IF_ERROR(options.validate());

@@ -16,16 +16,6 @@
 using namespace chorus;
 using namespace chorus::run;
 
-static rt::StatusOr<std::shared_ptr<const rt::Tokenizer>>
-loadTokenizer(const rt::Artifact &artifact, const rt::ModelInfo &model) {
-  if (!model.tokenizerSegment)
-    return std::shared_ptr<const rt::Tokenizer>();
-  rt::StatusOr<std::unique_ptr<rt::Tokenizer>> tokenizer =
-      rt::Tokenizer::create(artifact.segmentBytes(*model.tokenizerSegment));
-  CHORUS_RETURN_IF_ERROR(tokenizer.status());
-  return std::shared_ptr<const rt::Tokenizer>(std::move(*tokenizer));
-}
-
 /// Progress lines, from the first second on.
 static std::function<void(const rt::GenerationProgress &)>
 showProgress(tool::Console &console) {
@@ -103,7 +93,7 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
   CHORUS_RETURN_IF_ERROR(artifact.status());
   const rt::ModelInfo &model = (*artifact)->models().front();
   rt::StatusOr<std::shared_ptr<const rt::Tokenizer>> tokenizer =
-      loadTokenizer(**artifact, model);
+      rt::loadTokenizer(**artifact, model);
   CHORUS_RETURN_IF_ERROR(tokenizer.status());
   if (options.tokenizeFile) {
     if (!*tokenizer)

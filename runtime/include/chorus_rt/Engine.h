@@ -70,6 +70,11 @@ public:
   create(std::shared_ptr<const Program> program,
          std::shared_ptr<const Tokenizer> tokenizer,
          const EngineOptions &options);
+  /// The same for a model of an artifact, with its tokenizer and the code that
+  /// `cpu` names. Also errors of Program::load and Tokenizer::create.
+  static StatusOr<std::unique_ptr<Engine>>
+  open(std::shared_ptr<const Artifact> artifact, size_t model,
+       std::string_view cpu, const EngineOptions &options);
   ~Engine();
 
   const Program &program() const { return *loaded; }
@@ -89,6 +94,9 @@ public:
   /// is more than is allowed. What happens to single candidates stands in their
   /// results.
   StatusOr<int64_t> submit(Request request, RequestHooks hooks = {});
+
+  /// One candidate with the model's own sampling defaults, no prompt yet.
+  Request defaultRequest() const;
 
   /// Whether no request is under way.
   bool idle() const { return scheduler->idle(); }
@@ -155,6 +163,10 @@ private:
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<Scheduler> scheduler;
 };
+
+/// The tokenizer of a model; null if it has none. Errors: Tokenizer::create's.
+StatusOr<std::shared_ptr<const Tokenizer>>
+loadTokenizer(const Artifact &artifact, const ModelInfo &model);
 
 } // namespace chorus::rt
 
