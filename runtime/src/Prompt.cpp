@@ -113,35 +113,71 @@ StatusOr<Json> parseMessages(std::string_view json,
   return promptOutOfMemory();
 }
 
+/// Renders, without turning text into tokens yet.
+static StatusOr<Prompt> render(const Tokenizer &tokenizer,
+                               const ChatTemplate &source, Json variables) {
+  auto addToken = [&](const char *name, int32_t id) {
+    StatusOr<std::string_view> text = tokenizer.tokenText(id);
+    if (id >= 0 && text.ok())
+      variables[name] = std::string(*text);
+  };
+  addToken("bos_token", tokenizer.bosId());
+  addToken("eos_token", tokenizer.eosId());
+  addToken("unk_token", tokenizer.unknownId());
+  addToken("pad_token", tokenizer.paddingId());
+  StatusOr<std::vector<TextSpan>> spans = source.render(variables);
+  CHORUS_RETURN_IF_ERROR(spans.status());
+  Prompt prompt;
+  prompt.spans = std::move(*spans);
+  return prompt;
+}
+
 StatusOr<Prompt> promptFromMessages(const Tokenizer &tokenizer,
                                     std::string templateSource,
                                     const Json &messages,
                                     bool parseSpecial) try {
   StatusOr<ChatTemplate> chat = ChatTemplate::parse(std::move(templateSource));
   CHORUS_RETURN_IF_ERROR(chat.status());
-  Json context;
-  context["messages"] = messages;
-  context["add_generation_prompt"] = true;
-  auto addToken = [&](const char *name, int32_t id) {
-    StatusOr<std::string_view> text = tokenizer.tokenText(id);
-    if (id >= 0 && text.ok())
-      context[name] = std::string(*text);
-  };
-  addToken("bos_token", tokenizer.bosId());
-  addToken("eos_token", tokenizer.eosId());
-  addToken("unk_token", tokenizer.unknownId());
-  addToken("pad_token", tokenizer.paddingId());
-  StatusOr<std::vector<TextSpan>> spans = chat->render(context);
-  CHORUS_RETURN_IF_ERROR(spans.status());
-  Prompt prompt;
-  prompt.spans = std::move(*spans);
+  Json variables;
+  variables["messages"] = messages;
+  variables["add_generation_prompt"] = true;
+  StatusOr<Prompt> prompt = render(tokenizer, *chat, std::move(variables));
+  CHORUS_RETURN_IF_ERROR(prompt.status());
   if (parseSpecial)
-    for (TextSpan &span : prompt.spans)
+    for (TextSpan &span : prompt->spans)
       span.isUserText = false;
-  CHORUS_RETURN_IF_ERROR(tokenizer.encode(prompt.spans, prompt.ids));
+  CHORUS_RETURN_IF_ERROR(tokenizer.encode(prompt->spans, prompt->ids));
   return prompt;
 } catch (const std::bad_alloc &) {
   return promptOutOfMemory();
+}
+
+StatusOr<Prompt> promptFromTemplate(const Tokenizer &tokenizer,
+                                    const ChatTemplate &source,
+                                    Json variables) try {
+  StatusOr<Prompt> prompt = render(tokenizer, source, std::move(variables));
+  CHORUS_RETURN_IF_ERROR(prompt.status());
+  CHORUS_RETURN_IF_ERROR(tokenizer.encode(prompt->spans, prompt->ids));
+  return prompt;
+} catch (const std::bad_alloc &) {
+  return promptOutOfMemory();
+}
+
+std::string lastUserText(const Json &messages) {
+  for (auto message = messages.rbegin(); message != messages.rend();
+       ++message) {
+    if (message->value("role", "") != "user" || !message->contains("content"))
+      continue;
+    const Json &content = (*message)["content"];
+    if (content.is_string())
+      return content.get<std::string>();
+    std::string text;
+    for (const Json &part : content)
+      if (part.is_object() && part.contains("text") && part["text"].is_string())
+        text += part["text"].get<std::string>();
+    return text;
+  }
+  return "";
 }
 
 } // namespace chorus::rt

@@ -155,9 +155,14 @@ void test::writeToyArtifact(const std::string &path,
         CreateModel(builder, makeModel(options, weights.size()).get())};
     auto producer = builder.CreateString("toy");
     auto profile = builder.CreateString("toy-profile");
+    auto modelList = builder.CreateVector(models);
+    flatbuffers::Offset<artifact::Scoring> scoring;
+    if (options.verifier)
+      scoring = artifact::CreateScoringDirect(builder, /*model=*/0,
+                                              toyJudgeTemplate, toyScore);
     return artifact::CreateArtifact(builder, producer, CHORUS_STEP_ABI_VERSION,
-                                    0, profile, 0, segments,
-                                    builder.CreateVector(models));
+                                    0, profile, 0, segments, modelList,
+                                    scoring);
   }));
   require(writer->commit());
 }

@@ -13,7 +13,14 @@ struct ToyOptions {
   /// A stateless entry "main" instead of the step entry.
   bool reference = false;
   bool tokenizer = true;
+  /// The model judges its own candidates: toyJudgeTemplate, toyScore.
+  bool verifier = false;
 };
+
+inline constexpr const char *toyJudgeTemplate =
+    "<|im_start|>{{ question }}\n{{ candidate }}<|im_end|>"
+    "{% if judge %}{{ judge }}{% endif %}";
+inline constexpr const char *toyScore = "p(\"y\") / (p(\"y\") + p(\"n\"))";
 
 /// Writes the artifact; ends the process with a message if it can't.
 void writeToyArtifact(const std::string &path, const ToyOptions &options = {});

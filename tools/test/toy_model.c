@@ -37,6 +37,14 @@ static double exponential(double x) {
   return e;
 }
 
+/* log(x), by Newton's method. */
+static double logarithm(double x) {
+  double log = 6;
+  for (int i = 0; i < 50; ++i)
+    log += x * exponential(-log) - 1;
+  return log;
+}
+
 static void logitsOf(uint64_t history, float *logits, float *logSumExp) {
   double sum = 0;
   for (int i = 0; i < TOY_VOCAB; ++i) {
@@ -47,10 +55,7 @@ static void logitsOf(uint64_t history, float *logits, float *logSumExp) {
       logits[i] -= 4;
     sum += exponential(logits[i]);
   }
-  double log = 6;
-  for (int i = 0; i < 50; ++i)
-    log += sum * exponential(-log) - 1;
-  *logSumExp = (float)log;
+  *logSumExp = (float)logarithm(sum);
 }
 
 typedef struct {
@@ -108,4 +113,14 @@ EXPORT void chorus_sampling_masses(const float *logits, int64_t count,
     masses[i] = (uint64_t)(exponential((double)(logits[i] - max) *
                                        inverse_temperature) *
                            0x1p40);
+}
+
+EXPORT void chorus_exp(const double *x, int64_t count, double *result) {
+  for (int64_t i = 0; i < count; ++i)
+    result[i] = exponential(x[i]);
+}
+
+EXPORT void chorus_log(const double *x, int64_t count, double *result) {
+  for (int64_t i = 0; i < count; ++i)
+    result[i] = logarithm(x[i]);
 }

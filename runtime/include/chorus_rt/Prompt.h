@@ -3,6 +3,7 @@
 #ifndef CHORUS_RT_PROMPT_H
 #define CHORUS_RT_PROMPT_H
 
+#include "chorus_rt/ChatTemplate.h"
 #include "chorus_rt/Status.h"
 #include "chorus_rt/TextSpan.h"
 #include "chorus_rt/Tokenizer.h"
@@ -45,6 +46,19 @@ StatusOr<Prompt> promptFromMessages(const Tokenizer &tokenizer,
                                     std::string templateSource,
                                     const nlohmann::ordered_json &messages,
                                     bool parseSpecial);
+
+/// A template rendered with `variables`, an object, and the texts of the
+/// model's special tokens (bos_token, eos_token, ..). Strings of `variables`
+/// are user text: no special token is recognised in them. No BOS is added.
+/// Errors: those of ChatTemplate, T08, T09.
+StatusOr<Prompt> promptFromTemplate(const Tokenizer &tokenizer,
+                                    const ChatTemplate &source,
+                                    nlohmann::ordered_json variables);
+
+/// The text of the last message of role `user`; of several parts, those of type
+/// `text` joined. Empty if there is none. `messages` is what parseMessages
+/// gives.
+std::string lastUserText(const nlohmann::ordered_json &messages);
 
 } // namespace chorus::rt
 
