@@ -133,6 +133,8 @@ std::string recordLine(const RecordContext &context, const Candidate &candidate,
   appendField(out, "candidate", candidate.index);
   appendField(out, "seed", request.sampling.seed);
   appendField(out, "prompt_tokens", request.prompt.size());
+  appendKey(out, "prompt_ids");
+  appendArray(out, request.prompt);
   appendKey(out, "token_ids");
   appendArray(out, candidate.tokenIds);
   appendKey(out, "logprobs");

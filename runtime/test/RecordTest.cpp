@@ -51,6 +51,7 @@ TEST(Record, Fields) {
   EXPECT_EQ(record["candidate"], 5);
   EXPECT_EQ(record["seed"].get<uint64_t>(), UINT64_MAX);
   EXPECT_EQ(record["prompt_tokens"], 3);
+  EXPECT_EQ(record["prompt_ids"].size(), 3u);
   EXPECT_EQ(record["token_ids"], (std::vector<int>{9, 2}));
   EXPECT_EQ(record["text"], candidate.text);
   EXPECT_EQ(record["mean_logprob"], -0.5);

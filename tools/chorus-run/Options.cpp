@@ -193,6 +193,16 @@ static void addRunningOptions(CLI::App &app, Options &options) {
       ->group(group);
 }
 
+static void addReplayOptions(CLI::App &app, Options &options) {
+  app.add_option(
+         "--replay", options.replay,
+         "Run the candidates of these records again, alone, and compare "
+         "the bits; - for stdin")
+      ->check(tool::readablePath(/*standardInput=*/true))
+      ->type_name("FILE")
+      ->group("Reproducing");
+}
+
 static void addEntryOptions(CLI::App &app, Options &options) {
   const char *group = "Calling an entry with tensors";
   app.add_option("--entry", options.entry, "Name of a plain entry")
@@ -213,6 +223,7 @@ void run::addOptions(CLI::App &app, Options &options) {
   addOutputOptions(app, options);
   addRequestFileOptions(app, options);
   addRunningOptions(app, options);
+  addReplayOptions(app, options);
   addEntryOptions(app, options);
 }
 

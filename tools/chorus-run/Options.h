@@ -60,6 +60,9 @@ struct Options {
   int64_t prefillChunk = rt::EngineOptions().prefillChunk;
   int64_t maxBatch = rt::EngineOptions().maxBatch;
 
+  /// Records to reproduce.
+  std::optional<std::string> replay;
+
   // Any entry.
   std::optional<std::string> entry, inputs, outputs;
 

@@ -6,6 +6,7 @@
 #include "Jsonl.h"
 #include "Options.h"
 #include "Output.h"
+#include "Replay.h"
 
 #include "chorus_rt/PlainEntry.h"
 #include "support/ToolMain.h"
@@ -83,7 +84,7 @@ static rt::Status generate(rt::Engine &engine, const Options &options,
 static rt::Status runTool(const Options &options, tool::Console &console) {
   CHORUS_RETURN_IF_ERROR(checkOptions(options));
   bool interactive = !options.hasPrompt() && !options.entry &&
-                     !options.tokenizeFile && !options.jsonl;
+                     !options.tokenizeFile && !options.jsonl && !options.replay;
   if (interactive && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
     return rt::usageError("no prompt; needed is one of --prompt, "
                           "--prompt-file, --prompt-ids, --messages, or a "
@@ -126,6 +127,8 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
     return chat(**engine, options);
   if (options.jsonl)
     return runRequestFile(**engine, options, console);
+  if (options.replay)
+    return replay(**engine, options, console);
   if (options.echoLogprobs)
     return echoLogprobs(**engine, options, prompt.ids);
   return generate(**engine, options, std::move(prompt.ids), console);

@@ -53,6 +53,62 @@ size_t countLines(const std::string &text) {
 // Results
 //===----------------------------------------------------------------------===//
 
+TEST(ChorusRun, ReplayGivesTheRecordAgain) {
+  ToolResult first =
+      runToy({"--prompt", "hello", "-n", "5", "--max-tokens", "12", "--seed",
+              "9", "--temperature", "0.9", "--top-k", "20", "--min-tokens", "3",
+              "--stop", "zz", "--logit-bias", "70=-1.25", "--json"});
+  ASSERT_EQ(first.exitCode, 0) << first.err;
+  // Any record, alone; several, one after the other.
+  for (size_t k : {4u, 1u}) {
+    ToolResult again = runToy(
+        {"--replay", writeTemporary("one.json", first.lines()[k]), "--json"});
+    EXPECT_EQ(again.exitCode, 0) << again.err;
+    EXPECT_EQ(again.out, first.lines()[k] + "\n");
+  }
+  ToolResult all = runToy({"--replay", writeTemporary("all.jsonl", first.out),
+                           "--json", "--threads", "3", "--prefill-chunk", "2"});
+  EXPECT_EQ(all.exitCode, 0) << all.err;
+  EXPECT_EQ(all.out, first.out);
+}
+
+TEST(ChorusRun, ReplayTellsWhatDiffers) {
+  ToolResult first =
+      runToy({"--prompt", "hello", "--max-tokens", "4", "--json"});
+  json record = json::parse(first.lines().at(0));
+  auto replayOf = [](const json &changed) {
+    return runToy(
+        {"--replay", writeTemporary("changed.json", changed.dump()), "--json"});
+  };
+  auto expectError = [&](const json &changed, int exitCode,
+                         const std::string &needle) {
+    ToolResult result = replayOf(changed);
+    EXPECT_EQ(result.exitCode, exitCode);
+    EXPECT_TRUE(contains(result.err, needle)) << result.err;
+  };
+  json token = record;
+  token["token_ids"][2] = (token["token_ids"][2].get<int>() + 1) % 256;
+  expectError(token, 1, "token 2 is");
+  json bits = record;
+  bits["logprobs"][1] = bits["logprobs"][1].get<double>() - 0.001;
+  expectError(bits, 1, "the log-probability of token 1 has other bits");
+  json profile = record;
+  profile["profile"] = "cpu0";
+  expectError(profile, 2, "of numeric profile cpu0");
+  json artifact = record;
+  artifact["artifact_sha256"] = std::string(64, '0');
+  expectError(artifact, 2, "of artifact 0000");
+  json missing = record;
+  missing.erase("seed");
+  expectError(missing, 3, "'seed' not found");
+  json range = record;
+  range["parameters"]["top_p"] = 2;
+  expectError(range, 3, "top_p");
+  ToolResult broken = runToy({"--replay", writeTemporary("broken.json", "{")});
+  EXPECT_EQ(broken.exitCode, 3);
+  EXPECT_TRUE(contains(broken.err, "J01")) << broken.err;
+}
+
 TEST(ChorusRun, RecordsInCandidateOrder) {
   ToolResult result =
       runToy({"--prompt", "hello", "-n", "4", "--max-tokens", "9", "--seed",
