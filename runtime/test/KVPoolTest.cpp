@@ -95,6 +95,44 @@ TEST(KVPool, ForkAtAPageBorderCopiesNothing) {
   EXPECT_EQ(pool->pagesInUse(), 3);
 }
 
+TEST(KVPool, SharedPagesGoOn) {
+  std::unique_ptr<KVPool> pool = makePool(16);
+  SequenceCache prompt(*pool);
+  std::vector<PageCopy> copies;
+  ASSERT_TRUE(prompt.prepare(70, copies).ok());
+  prompt.advance(70);
+  SequenceCache other(*pool);
+  other.share({prompt.pageTable()[0]});
+  other.share({prompt.pageTable()[1]});
+  EXPECT_EQ(other.length(), 64);
+  EXPECT_EQ(pool->pagesInUse(), 3);
+  ASSERT_TRUE(other.prepare(1, copies).ok());
+  EXPECT_TRUE(copies.empty());
+  EXPECT_NE(other.pageTable()[2], prompt.pageTable()[2]);
+  prompt.clear();
+  EXPECT_EQ(pool->pagesInUse(), 3);
+}
+
+TEST(KVPool, PagesToGrowIsWhatPrepareTakes) {
+  for (int64_t length : {1, 31, 32, 33, 64, 70})
+    for (int64_t more : {0, 1, 2, 31, 32, 33, 100})
+      for (bool forks : {false, true}) {
+        std::unique_ptr<KVPool> pool = makePool(16);
+        SequenceCache cache(*pool);
+        std::vector<PageCopy> copies;
+        EXPECT_EQ(cache.pagesToGrow(length), pagesFor(length));
+        ASSERT_TRUE(cache.prepare(length, copies).ok());
+        cache.advance(length);
+        SequenceCache fork(*pool);
+        if (forks)
+          fork = cache.fork();
+        int64_t expected = cache.pagesToGrow(length + more);
+        int64_t before = pool->pagesInUse();
+        ASSERT_TRUE(cache.prepare(more, copies).ok());
+        EXPECT_EQ(pool->pagesInUse() - before, expected);
+      }
+}
+
 TEST(KVPool, FailedCopyLeavesTheCacheUnchanged) {
   std::unique_ptr<KVPool> pool = makePool(2);
   SequenceCache prompt(*pool);

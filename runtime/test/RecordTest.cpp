@@ -115,6 +115,17 @@ TEST(Record, MeanIsSummedInF64) {
   EXPECT_NEAR(candidate.meanLogprob(), static_cast<double>(0.1f), 1e-12);
 }
 
+TEST(Record, ForcedTokensAreNotInTheMean) {
+  Candidate candidate;
+  candidate.tokenIds = {1, 2, 3, 4};
+  candidate.logprobs = {-1, -10, -20, -3};
+  candidate.forced = {1, 2};
+  EXPECT_EQ(parse(candidate)["mean_logprob"], -2.0);
+  EXPECT_EQ(parse(candidate)["logprobs"].size(), 4u);
+  candidate.forced = {0, 1, 2, 3};
+  EXPECT_TRUE(parse(candidate)["mean_logprob"].is_null());
+}
+
 TEST(Record, TokenLines) {
   TokenEvent event;
   event.candidate = 3;

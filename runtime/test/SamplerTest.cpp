@@ -362,6 +362,26 @@ TEST(Sampler, N02_EverythingMasked) {
   EXPECT_EQ(sampler.sample(row).id, 0);
 }
 
+TEST(Sampler, AllowedTokensAreTheFirstStage) {
+  std::vector<float> logits(200, 1);
+  logits[50] = 9;
+  logits[7] = 2;
+  SamplingParameters greedy;
+  greedy.temperature = 0;
+  greedy.allowedTokens = {0, 7, 199};
+  EXPECT_EQ(sampleRow(logits, greedy).id, 7);
+  // The log-probability is that of the unmodified model.
+  EXPECT_EQ(sampleRow(logits, greedy).logprob, 2.0f);
+  // A bias does not bring a forbidden token back.
+  greedy.logitBias = {{50, 1000.0f}, {199, 5.0f}};
+  EXPECT_EQ(sampleRow(logits, greedy).id, 199);
+  logits[0] = logits[7] = logits[199] = -inf;
+  EXPECT_EQ(sampleRow(logits, greedy).status.code(), "N02");
+  // A NaN is seen wherever it is.
+  logits[100] = std::nanf("");
+  EXPECT_EQ(sampleRow(logits, greedy).status.code(), "N01");
+}
+
 TEST(Sampler, N03_GreedyTakesTheLowestId) {
   SamplingParameters greedy;
   greedy.temperature = 0;
@@ -409,6 +429,10 @@ TEST(Sampler, Validate) {
   EXPECT_EQ(code([](auto &p) { p.logitBias = {{99, 1.0f}}; }), "");
   EXPECT_EQ(code([](auto &p) { p.logitBias = {{9, 1.0f}, {9, 2.0f}}; }),
             "usage");
+  for (std::vector<int32_t> ids :
+       std::vector<std::vector<int32_t>>{{100}, {-1}, {5, 5}, {9, 3}})
+    EXPECT_EQ(code([&](auto &p) { p.allowedTokens = ids; }), "usage");
+  EXPECT_EQ(code([](auto &p) { p.allowedTokens = {0, 99}; }), "");
 }
 
 TEST(Sampler, ExactFractions) {

@@ -17,7 +17,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 namespace chorus::rt {
@@ -126,13 +128,20 @@ inline Request makeRequest(size_t promptLength, int64_t candidates) {
   return request;
 }
 
+/// Makes another token of it.
+inline void changeToken(int32_t &token) {
+  token = (token + 1) % static_cast<int32_t>(vocab);
+}
+
 inline void expectSame(const Candidate &a, const Candidate &b) {
   EXPECT_EQ(a.index, b.index);
   EXPECT_EQ(a.tokenIds, b.tokenIds) << "candidate " << a.index;
-  ASSERT_EQ(a.logprobs.size(), b.logprobs.size());
   // As bits.
-  EXPECT_EQ(0, std::memcmp(a.logprobs.data(), b.logprobs.data(),
-                           a.logprobs.size() * sizeof(float)));
+  EXPECT_TRUE(std::equal(
+      a.logprobs.begin(), a.logprobs.end(), b.logprobs.begin(),
+      b.logprobs.end(),
+      [](float x, float y) { return std::memcmp(&x, &y, sizeof x) == 0; }))
+      << "candidate " << a.index;
   EXPECT_EQ(a.forced, b.forced);
   EXPECT_EQ(a.text, b.text);
   EXPECT_EQ(a.finishReason, b.finishReason);
@@ -189,8 +198,10 @@ inline Candidate byDefinition(const Request &request, int64_t index,
     tokens.push_back(event.tokenId);
     result.tokenIds.push_back(event.tokenId);
     result.logprobs.push_back(event.logprob);
+    std::vector<int32_t> next;
     if (forceTokens)
-      EXPECT_TRUE(forceTokens(event, forced).ok());
+      EXPECT_TRUE(forceTokens(event, next).ok());
+    forced.insert(forced.end(), next.begin(), next.end());
   }
   return result;
 }

@@ -8,30 +8,151 @@
 #include "SchedulerFixture.h"
 
 #include <map>
+#include <numeric>
 
 using namespace chorus::rt;
 
 namespace {
 
+/// Requests with common beginnings and of several sizes.
+std::vector<Request> mixedRequests() {
+  std::vector<Request> requests;
+  for (size_t i = 0; i < 7; ++i) {
+    // Prompts of 80 tokens in common, of none, of a page and a bit.
+    Request request = makeRequest(i % 3 == 0 ? 80 + i : 1 + 17 * i,
+                                  static_cast<int64_t>(1 + 5 * i % 9));
+    if (i % 3 == 1)
+      request.prompt[0] = static_cast<int32_t>(i);
+    request.sampling.seed = i;
+    request.sampling.temperature = i % 2 ? 0.03 : 0.8;
+    request.maxTokens = static_cast<int64_t>(1 + 11 * (i % 4));
+    requests.push_back(request);
+  }
+  requests.push_back(requests[3]);
+  return requests;
+}
+
 TEST(Scheduler, N06_SameBitsInEverySetting) {
-  for (size_t promptLength : {1, 31, 32, 33, 100}) {
-    Request request = makeRequest(promptLength, 8);
-    Generation expected = Machine(Setting()).run(request);
-    ASSERT_EQ(expected.candidates[7].tokenIds.size(), 50u);
-    EXPECT_NE(expected.candidates[0].tokenIds, expected.candidates[1].tokenIds);
-    for (int threads : {1, 2, 3})
-      for (int64_t chunk : {1, 7, 64, 512})
-        for (int64_t maxBatch : {1, 2, 7, 64}) {
+  std::vector<Request> requests = mixedRequests();
+  std::vector<std::vector<Candidate>> expected;
+  for (const Request &request : requests) {
+    expected.emplace_back();
+    for (int64_t k = 0; k < request.candidates; ++k)
+      expected.back().push_back(byDefinition(request, k));
+  }
+  uint64_t order = 0;
+  for (int64_t maxBatch : {1, 2, 3, 7, 16, 64, 256})
+    for (int64_t chunk : {1, 7, 64, 512})
+      for (int64_t prefixPages : {int64_t(0), INT64_MAX})
+        for (bool lateFork : {true, false}) {
           Setting setting;
-          setting.threads = threads;
+          setting.threads = 1 + static_cast<int>(order % 3);
           setting.chunk = chunk;
           setting.maxBatch = maxBatch;
-          SCOPED_TRACE("threads " + std::to_string(threads) + " chunk " +
-                       std::to_string(chunk) + " batch " +
-                       std::to_string(maxBatch));
-          expectSame(Machine(setting).run(request), expected);
+          setting.prefixPages = prefixPages;
+          setting.lateFork = lateFork;
+          SCOPED_TRACE("batch " + std::to_string(maxBatch) + " chunk " +
+                       std::to_string(chunk) + " prefix pages " +
+                       std::to_string(prefixPages) + " late fork " +
+                       std::to_string(lateFork));
+          // Another order each time.
+          std::vector<size_t> places(requests.size());
+          std::iota(places.begin(), places.end(), 0);
+          std::sort(places.begin(), places.end(), [&](size_t i, size_t j) {
+            return mixBits(i + 1 + order) < mixBits(j + 1 + order);
+          });
+          ++order;
+          std::vector<Request> ordered;
+          for (size_t place : places)
+            ordered.push_back(requests[place]);
+          Machine machine(setting);
+          std::vector<Generation> results = machine.runAll(ordered);
+          for (size_t i = 0; i < places.size(); ++i)
+            for (size_t k = 0; k < results[i].candidates.size(); ++k) {
+              Candidate defined = expected[places[i]][k];
+              defined.text = results[i].candidates[k].text;
+              expectSame(results[i].candidates[k], defined);
+            }
+          machine.expectPagesBack();
         }
+}
+
+TEST(Scheduler, LateForkComputesInnerNodesOfTheTokenTree) {
+  for (double temperature : {0.004, 0.02, 0.3, 2.0}) {
+    Request request = makeRequest(45, 60);
+    request.sampling.temperature = temperature;
+    for (int64_t maxBatch : {4, 256}) {
+      Setting setting;
+      setting.maxBatch = maxBatch;
+      Machine machine(setting);
+      Generation generation = machine.run(request);
+      expectDefined(generation, request);
+      size_t inner = innerNodes(generation);
+      EXPECT_EQ(machine.rowsComputed(), 45 + inner);
+      EXPECT_GE(inner, 49u);
+      if (temperature == 0.004)
+        EXPECT_LT(inner, 49u * 60 / 2);
+    }
   }
+}
+
+TEST(Scheduler, GreedyCandidatesAreOneRow) {
+  Request request = makeRequest(45, 100);
+  request.sampling.temperature = 0;
+  Machine machine{Setting()};
+  expectDefined(machine.run(request), request);
+  EXPECT_EQ(machine.rowsComputed(), 45u + 49);
+  EXPECT_EQ(machine.decoder->counters().peakPages, pagesFor(45 + 49));
+}
+
+TEST(Scheduler, CandidatesWithEqualStopsShareUntilTheyEnd) {
+  Setting setting;
+  Request request = makeRequest(20, 40);
+  request.sampling.temperature = 0.02;
+  setting.stopIds = {byDefinition(request, 0).tokenIds[7]};
+  Machine machine(setting);
+  Generation generation = machine.run(request);
+  EXPECT_EQ(machine.rowsComputed(), 20 + innerNodes(generation));
+  EXPECT_EQ(generation.candidates[0].finishReason, FinishReason::Stop);
+}
+
+TEST(Scheduler, ThousandCandidatesRunInTurns) {
+  Request request = makeRequest(70, 1000);
+  request.maxTokens = 6;
+  for (bool lateFork : {true, false}) {
+    Setting setting;
+    setting.maxBatch = 64;
+    setting.threads = 2;
+    setting.lateFork = lateFork;
+    Machine machine(setting);
+    Generation generation = machine.run(request);
+    EXPECT_EQ(machine.rowsComputed(),
+              70 + (lateFork ? innerNodes(generation) : 5 * 1000));
+    for (int64_t k : {0, 1, 500, 999}) {
+      Candidate expected = byDefinition(request, k);
+      expected.text = generation.candidates[static_cast<size_t>(k)].text;
+      expectSame(generation.candidates[static_cast<size_t>(k)], expected);
+    }
+    // The prompt's pages, and a page for each that runs: 70 + 5 positions.
+    if (!lateFork)
+      EXPECT_EQ(machine.decoder->counters().peakPages, 3 + 64);
+  }
+}
+
+TEST(Scheduler, StepsAreFull) {
+  // Two requests of 5 candidates, of which 7 run at once: as soon as one has
+  // ended the next one runs.
+  Request first = makeRequest(20, 5), second = makeRequest(21, 5);
+  changeToken(second.prompt[0]);
+  first.maxTokens = second.maxTokens = 31;
+  Setting setting;
+  setting.maxBatch = 7;
+  setting.lateFork = false;
+  Machine machine(setting);
+  machine.runAll({first, second});
+  EXPECT_EQ(machine.rowsComputed(), 41u + 10 * 30);
+  // Both prompts fit one chunk; 7 rows a step, then the last 3.
+  EXPECT_EQ(machine.decoder->counters().steps, 1u + 30 + 30);
 }
 
 TEST(Scheduler, N07_CandidateAloneEqualsItAmongOthers) {

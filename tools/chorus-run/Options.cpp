@@ -183,6 +183,14 @@ static void addRunningOptions(CLI::App &app, Options &options) {
                  "Candidates in a step, 1 to 65536")
       ->check(wholeNumber<int64_t>())
       ->group(group);
+  app.add_option("--late-fork", options.lateFork,
+                 "Compute candidates as one while their tokens are equal")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->group(group);
+  app.add_option("--prefix-cache", options.prefixCache,
+                 "Keep the cache of prompts for later ones that begin alike")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->group(group);
   app.add_option("--context", options.context,
                  "Positions, up to the model's. Default: the model's")
       ->check(wholeNumber<int64_t>())
@@ -307,6 +315,8 @@ rt::EngineOptions Options::engine() const {
   engine.maxBatch = maxBatch;
   engine.contextLength = context.value_or(0);
   engine.maxMemory = maxMemory.value_or(0);
+  engine.lateFork = lateFork == "on";
+  engine.prefixCache = prefixCache == "on";
   return engine;
 }
 

@@ -59,6 +59,7 @@ struct Options {
   std::optional<uint64_t> maxMemory;
   int64_t prefillChunk = rt::EngineOptions().prefillChunk;
   int64_t maxBatch = rt::EngineOptions().maxBatch;
+  std::string lateFork = "on", prefixCache = "on";
 
   /// Records to reproduce.
   std::optional<std::string> replay;

@@ -152,6 +152,8 @@ TEST(ChorusRun, N06_SameBytesInEverySetting) {
                                              {"--prefill-chunk", "7"},
                                              {"--max-batch", "1"},
                                              {"--max-batch", "3"},
+                                             {"--late-fork", "off"},
+                                             {"--prefix-cache", "off"},
                                              {"--cpu", "x86-64-v3"},
                                              {"--cpu", "x86-64-v4"},
                                              {"--context", "200"},
