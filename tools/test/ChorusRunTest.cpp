@@ -500,6 +500,23 @@ TEST(ChorusRun, MaxMemoryRefusesTheRun) {
             0);
 }
 
+TEST(ChorusRun, N09_CandidatesWaitForMemory) {
+  // Exactly what one candidate needs.
+  std::vector<std::string> run = {"--prompt", std::string(50, 'x'), "-n",
+                                  "20",       "--max-tokens",       "40",
+                                  "--json",   "--max-memory",       "1"};
+  std::string refusal = runToy(run).err;
+  size_t at = refusal.find("needs ");
+  ASSERT_NE(at, std::string::npos) << refusal;
+  std::string needed =
+      std::to_string(std::strtoull(refusal.c_str() + at + 6, nullptr, 10));
+  run.back() = needed;
+  ToolResult tight = runToy(run);
+  EXPECT_EQ(tight.exitCode, 0) << tight.err;
+  run.back() = "100000000";
+  EXPECT_EQ(tight.out, runToy(run).out);
+}
+
 TEST(ChorusRun, W12_StandardOutputThatCannotBeWritten) {
   ToolInput input;
   input.outputPath = "/dev/full";
