@@ -335,18 +335,19 @@ Scheduler::chooseRows(std::vector<SequenceRows> &batch) {
   return chosen;
 }
 
-/// Hands whole pages of prompts to the prefix cache.
-void Scheduler::keepPrefixes(const std::vector<Branch *> &chosen) {
-  for (Branch *branch : chosen) {
-    RequestState &request = branch->request;
-    int64_t computed =
-        std::min(branch->sequence.computed(), request.promptLength());
-    int64_t before = std::exchange(request.promptComputed,
-                                   std::max(request.promptComputed, computed));
+/// Hands pages of prompts that the step has completed to the prefix cache.
+void Scheduler::keepPrefixes(const std::vector<Branch *> &chosen,
+                             const std::vector<SequenceRows> &batch) {
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    RequestState &request = chosen[i]->request;
+    const Sequence &sequence = chosen[i]->sequence;
+    int64_t before = sequence.computed() - batch[i].rows;
+    int64_t computed = std::min(sequence.computed(), request.promptLength());
+    request.promptComputed = std::max(request.promptComputed, computed);
     if (prefixes &&
         computed / CHORUS_PAGE_POSITIONS > before / CHORUS_PAGE_POSITIONS)
-      prefixes->insert(branch->sequence.tokens(), computed,
-                       branch->sequence.cache()->pageTable());
+      prefixes->insert(sequence.tokens(), computed,
+                       sequence.cache()->pageTable());
   }
 }
 
@@ -370,7 +371,7 @@ Status Scheduler::step() try {
   logSumExp.resize(outputs);
   CHORUS_RETURN_IF_ERROR(
       decoder.step(batch, logits.as<float>(), logSumExp.data()));
-  keepPrefixes(chosen);
+  keepPrefixes(chosen, batch);
 
   std::vector<Branch *> ended;
   size_t row = 0;

@@ -77,7 +77,13 @@ Status runOnce(ThreadPool &threads, const Request &request,
   Scheduler scheduler(
       decoder, sampler, threads,
       [](int32_t id) { return std::string_view("abcdefgh", id % 9); }, options);
-  StatusOr<int64_t> number = scheduler.submit(request);
+  RequestHooks hooks;
+  hooks.forceTokens = [](const TokenEvent &event, std::vector<int32_t> &next) {
+    if (event.tokenId % 5 == 0)
+      next = {1, 2, 3};
+    return Status();
+  };
+  StatusOr<int64_t> number = scheduler.submit(request, hooks);
   CHORUS_RETURN_IF_ERROR(number.status());
   while (!scheduler.idle()) {
     Status status = scheduler.step();
@@ -106,6 +112,9 @@ TEST(AllocationFailure, N10_EveryAllocation) {
   request.candidates = 5;
   request.maxTokens = 12;
   request.stop = {"never", "there"};
+  request.scoredTokens = {0, 69};
+  for (int32_t i = 0; i < vocab; i += 2)
+    request.sampling.allowedTokens.push_back(i);
   request.sampling.topP = 0.9;
   request.sampling.topK = 40;
   request.sampling.repetitionPenalty = 1.1;

@@ -39,6 +39,15 @@ TEST(SchedulerHooks, ForcedTokensInTheMiddleOfABatch) {
   EXPECT_FALSE(byDefinition(request, 0, forceSome).forced.empty());
 }
 
+TEST(SchedulerHooks, ForcedTokensWithoutACache) {
+  Request request = makeRequest(20, 3);
+  request.maxTokens = 20;
+  Setting setting;
+  setting.recompute = true;
+  expectDefined(Machine(setting).run(request, {nullptr, forceSome}), request,
+                forceSome);
+}
+
 TEST(SchedulerHooks, ForcedTokensOfOneCandidateLeaveOthersAlone) {
   Request request = makeRequest(40, 8);
   request.sampling.temperature = 0.03;

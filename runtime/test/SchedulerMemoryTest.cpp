@@ -132,6 +132,24 @@ TEST(SchedulerMemory, PromptsAtOnceShareWhatTheyHaveInCommon) {
   }
 }
 
+TEST(SchedulerMemory, DroppedBranchesBeginWithThePrefixCache) {
+  // Positions 0 to 191 fill the pool. The prompt ends within a page, of which
+  // the first candidate would need a copy: the others' pages go.
+  Request request = makeRequest(100, 3);
+  request.maxTokens = 93;
+  for (bool prefixes : {true, false}) {
+    Setting setting;
+    setting.capacity = 6;
+    setting.lateFork = false;
+    setting.prefixPages = prefixes ? INT64_MAX : 0;
+    Machine machine(setting);
+    expectDefined(machine.run(request), request);
+    // A quarter of the pool is one page.
+    EXPECT_EQ(machine.rowsComputed(), 3u * 192 - (prefixes ? 2 * 32 : 0));
+    EXPECT_EQ(machine.decoder->counters().peakPages, 6);
+  }
+}
+
 TEST(SchedulerMemory, PrefixesGiveWayToCandidates) {
   Setting setting;
   setting.capacity = 12;

@@ -115,7 +115,8 @@ private:
 
   // One step of those that run.
   std::vector<Branch *> chooseRows(std::vector<SequenceRows> &batch);
-  void keepPrefixes(const std::vector<Branch *> &prompts);
+  void keepPrefixes(const std::vector<Branch *> &chosen,
+                    const std::vector<SequenceRows> &batch);
   Status advance(const std::vector<Branch *> &ended);
   void drawTokens(std::vector<Draw> &draws);
   void fork(Branch &branch);
