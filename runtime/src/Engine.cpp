@@ -2,6 +2,8 @@
 
 #include "chorus_rt/Engine.h"
 
+#include "chorus_rt/Calculator.h"
+#include "chorus_rt/Detokenizer.h"
 #include "chorus_rt/EntryPrograms.h"
 
 #include <algorithm>
@@ -213,6 +215,19 @@ uint64_t Engine::memoryNeeded(const Request &request) const {
                                 longest);
 }
 
+/// What the first forces, then what the second does.
+static ForceCallback both(ForceCallback first, ForceCallback second) {
+  if (!second)
+    return first;
+  return [=](const TokenEvent &event, std::vector<int32_t> &next) {
+    std::vector<int32_t> more;
+    CHORUS_RETURN_IF_ERROR(first(event, next));
+    CHORUS_RETURN_IF_ERROR(second(event, more));
+    next.insert(next.end(), more.begin(), more.end());
+    return Status();
+  };
+}
+
 StatusOr<int64_t> Engine::submit(Request request, RequestHooks hooks) {
   CHORUS_RETURN_IF_ERROR(scheduler->check(request));
   uint64_t needed = memoryNeeded(request), allowed = allowedMemory(limits);
@@ -222,6 +237,12 @@ StatusOr<int64_t> Engine::submit(Request request, RequestHooks hooks) {
         "the run needs " + std::to_string(needed) + " bytes, allowed are " +
             std::to_string(allowed) +
             "; fewer max-tokens or a smaller max-batch need less");
+  if (request.calculator) {
+    if (!text)
+      return usageError("the calculator needs a tokenizer, and the model has "
+                        "none");
+    hooks.forceTokens = both(calculatorHook(*text), hooks.forceTokens);
+  }
   return scheduler->submit(std::move(request), std::move(hooks));
 }
 
@@ -249,6 +270,66 @@ StatusOr<Generation> Engine::generate(const Request &request,
   Generation generation = take(*number);
   CHORUS_RETURN_IF_ERROR(status);
   return generation;
+} catch (const std::bad_alloc &) {
+  return limitError("N10", "engine", "out of memory");
+}
+
+Candidate Engine::candidateOf(const Beam &beam, int64_t index) const {
+  Candidate candidate;
+  candidate.index = index;
+  candidate.tokenIds = beam.tokens;
+  candidate.logprobs = beam.logprobs;
+  candidate.finishReason =
+      beam.stopped ? FinishReason::Stop : FinishReason::Length;
+  if (text) {
+    Detokenizer detokenizer;
+    for (size_t i = 0; i + beam.stopped < beam.tokens.size(); ++i)
+      // The model may have more columns than the tokenizer has tokens.
+      (void)detokenizer.append(*text, beam.tokens[i], candidate.text);
+    detokenizer.flush(candidate.text);
+  }
+  return candidate;
+}
+
+StatusOr<BeamResults>
+Engine::beamSearch(const Request &request, const BeamOptions &options,
+                   const std::function<bool()> &shouldCancel) try {
+  CHORUS_RETURN_IF_ERROR(options.validate());
+  CHORUS_RETURN_IF_ERROR(scheduler->check(request));
+  int64_t length = static_cast<int64_t>(request.prompt.size());
+  BeamTask task;
+  task.prompt = request.prompt;
+  task.maxTokens = std::min(request.maxTokens, context - length);
+  if (!request.ignoreEos) {
+    const auto &stopIds = loaded->model().stopIds;
+    task.stopIds.assign(stopIds.begin(), stopIds.end());
+    std::sort(task.stopIds.begin(), task.stopIds.end());
+  }
+  task.prefillChunk = sequenceProgram ? length : limits.prefillChunk;
+  task.options = options;
+  task.shouldCancel = shouldCancel;
+  if (pages) {
+    // Whole pages of the prompt once, and each beam's own.
+    int64_t shared = length / CHORUS_PAGE_POSITIONS;
+    int64_t needed =
+        shared + options.beams * (pagesFor(length + task.maxTokens) - shared);
+    if (needed > pages->capacity())
+      return limitError("N09", "key-value cache",
+                        "the beams take " + std::to_string(needed) +
+                            " pages, there are " +
+                            std::to_string(pages->capacity()));
+    scheduler->makeRoom(needed);
+  }
+  StatusOr<std::vector<Beam>> beams =
+      rt::beamSearch(*decoder, *pool, task, loaded->scalarFunctions());
+  CHORUS_RETURN_IF_ERROR(beams.status());
+  BeamResults results;
+  for (const Beam &beam : *beams) {
+    results.candidates.push_back(
+        candidateOf(beam, static_cast<int64_t>(results.candidates.size())));
+    results.scores.push_back(beam.score);
+  }
+  return results;
 } catch (const std::bad_alloc &) {
   return limitError("N10", "engine", "out of memory");
 }

@@ -5,36 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <numeric>
 #include <tuple>
 
 namespace chorus::rt {
-
-std::vector<int64_t>
-rankByMeanLogprob(const std::vector<Candidate> &candidates) {
-  struct Key {
-    bool scored;
-    double score;
-  };
-  std::vector<Key> keys;
-  for (const Candidate &candidate : candidates)
-    keys.push_back({candidate.finishReason != FinishReason::Error &&
-                        candidate.sampledTokens() > 0,
-                    candidate.meanLogprob()});
-  std::vector<size_t> order(candidates.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    if (keys[a].scored != keys[b].scored)
-      return keys[a].scored;
-    if (keys[a].scored && keys[a].score != keys[b].score)
-      return keys[a].score > keys[b].score;
-    return candidates[a].index < candidates[b].index;
-  });
-  std::vector<int64_t> ranks(candidates.size());
-  for (size_t i = 0; i < order.size(); ++i)
-    ranks[order[i]] = static_cast<int64_t>(i) + 1;
-  return ranks;
-}
 
 std::optional<RankRule> findRankRule(std::string_view name) {
   if (name == "mean-logprob")
@@ -46,6 +19,26 @@ std::optional<RankRule> findRankRule(std::string_view name) {
   if (name == "weighted-vote")
     return RankRule::WeightedVote;
   return std::nullopt;
+}
+
+CandidateRanking rankingOf(const Candidate &candidate, const AnswerRule &rule) {
+  CandidateRanking ranking;
+  ranking.candidate = candidate.index;
+  ranking.error = candidate.error;
+  if (candidate.finishReason == FinishReason::Error)
+    return ranking;
+  if (candidate.sampledTokens() > 0)
+    ranking.meanLogprob = candidate.meanLogprob();
+  StatusOr<std::optional<std::string>> answer = rule.find(candidate.text);
+  if (answer.ok())
+    ranking.answer = std::move(*answer);
+  else
+    ranking.error =
+        Status::error(ExitCode::SomeRecordsFailed, answer.status().code(),
+                      "candidate " + std::to_string(candidate.index) + ": " +
+                          answer.status().place(),
+                      answer.status().message());
+  return ranking;
 }
 
 static void checkVerifierScore(CandidateRanking &candidate, RankRule rule) {
@@ -78,6 +71,8 @@ static std::optional<double> scoreOf(const CandidateRanking &candidate,
     return candidate.verifier;
   case RankRule::WeightedVote:
     return candidate.weightedVotes;
+  case RankRule::Beam:
+    return candidate.beam;
   }
   return std::nullopt;
 }
@@ -99,10 +94,10 @@ std::vector<Vote> rankCandidates(std::vector<CandidateRanking> &candidates,
   std::sort(order.begin(), order.end(),
             [](auto *a, auto *b) { return a->candidate < b->candidate; });
   std::map<std::string_view, Vote> byAnswer;
-  bool weighed = false;
+  bool judged = false;
   for (CandidateRanking *candidate : order) {
     checkVerifierScore(*candidate, rule);
-    weighed |= candidate->verifier.has_value();
+    judged |= candidate->judged;
     if (!candidate->answer)
       continue;
     Vote &vote = byAnswer[*candidate->answer];
@@ -131,7 +126,7 @@ std::vector<Vote> rankCandidates(std::vector<CandidateRanking> &candidates,
 
   std::vector<Vote> votes;
   for (auto &[answer, vote] : byAnswer) {
-    if (!weighed && !needsVerifier(rule))
+    if (!judged)
       vote.weight = static_cast<double>(vote.count);
     votes.push_back(vote);
   }

@@ -113,6 +113,21 @@ static void appendParameters(std::string &out, const Request &request) {
     appendJsonString(out, request.stop[i]);
   }
   out += ']';
+  if (request.calculator)
+    appendText(out, "tool", "calculator");
+  appendKey(out, "ignore_eos");
+  out += request.ignoreEos ? "true}" : "false}";
+}
+
+static void appendBeamParameters(std::string &out, const Request &request,
+                                 const BeamOptions &beams) {
+  appendKey(out, "parameters");
+  out += '{';
+  appendField(out, "max_tokens", request.maxTokens);
+  appendField(out, "beams", beams.beams);
+  appendField(out, "length_penalty", beams.lengthPenalty);
+  appendText(out, "length_form",
+             beams.lengthForm == LengthForm::GNMT ? "gnmt" : "power");
   appendKey(out, "ignore_eos");
   out += request.ignoreEos ? "true}" : "false}";
 }
@@ -121,12 +136,46 @@ std::string recordOrigin(const RecordContext &context) {
   std::string out = "{";
   appendText(out, "artifact_sha256", context.artifactSha256);
   appendText(out, "profile", context.numericProfile);
-  appendParameters(out, *context.request);
+  if (context.beams)
+    appendBeamParameters(out, *context.request, *context.beams);
+  else
+    appendParameters(out, *context.request);
   return out.substr(1);
 }
 
+/// A member, null if there is no value.
+template <typename T>
+static void appendOptional(std::string &out, std::string_view name,
+                           const std::optional<T> &value) {
+  appendKey(out, name);
+  if (value)
+    appendNumber(out, *value);
+  else
+    out += "null";
+}
+
+static void appendRanking(std::string &out, const CandidateRanking &ranking) {
+  appendKey(out, "scores");
+  out += '{';
+  appendOptional(out, "mean_logprob", ranking.meanLogprob);
+  appendOptional(out, "vote", ranking.votes);
+  if (ranking.judged) {
+    appendOptional(out, "verifier", ranking.verifier);
+    appendOptional(out, "weighted_vote", ranking.weightedVotes);
+  }
+  if (ranking.beam)
+    appendField(out, "beam", *ranking.beam);
+  out += '}';
+  appendKey(out, "answer");
+  if (ranking.answer)
+    appendJsonString(out, *ranking.answer);
+  else
+    out += "null";
+  appendField(out, "rank", ranking.rank);
+}
+
 std::string recordLine(const RecordContext &context, const Candidate &candidate,
-                       std::optional<int64_t> rank) {
+                       const CandidateRanking *ranking) {
   const Request &request = *context.request;
   std::string out = "{";
   appendText(out, "request", request.id);
@@ -149,25 +198,40 @@ std::string recordLine(const RecordContext &context, const Candidate &candidate,
       candidate.sampledTokens() ? candidate.meanLogprob() : std::nan("");
   appendField(out, "mean_logprob", mean);
   appendText(out, "finish_reason", finishReasonName(candidate.finishReason));
-  if (candidate.finishReason == FinishReason::Error) {
+  // What went wrong with the candidate, else with its scoring.
+  const Status &error =
+      candidate.error.ok() && ranking ? ranking->error : candidate.error;
+  if (!error.ok()) {
     appendKey(out, "error");
     out += '{';
-    appendText(out, "code", candidate.error.code());
-    appendText(out, "message",
-               candidate.error.place() + ": " + candidate.error.message());
+    appendText(out, "code", error.code());
+    appendText(out, "message", error.place() + ": " + error.message());
     out += '}';
   }
-  if (rank) {
-    appendKey(out, "scores");
-    out += '{';
-    appendField(out, "mean_logprob", mean);
-    out += '}';
-    appendKey(out, "answer");
-    out += "null";
-    appendField(out, "rank", *rank);
-  }
+  if (ranking)
+    appendRanking(out, *ranking);
   out += ',' + recordOrigin(context) + '}';
   return out;
+}
+
+std::string votesArray(const std::vector<Vote> &votes) {
+  std::string out = "[";
+  for (const Vote &vote : votes) {
+    out += out.size() > 1 ? ",{" : "{";
+    appendText(out, "answer", vote.answer);
+    appendField(out, "count", vote.count);
+    appendField(out, "weight", vote.weight);
+    out += '}';
+  }
+  return out + ']';
+}
+
+std::string
+passAtKObject(const std::vector<std::pair<int64_t, double>> &passAtK) {
+  std::string out = "{";
+  for (auto [k, value] : passAtK)
+    appendField(out, std::to_string(k), value);
+  return out + '}';
 }
 
 std::string tokenLine(const TokenEvent &event) {

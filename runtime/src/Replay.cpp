@@ -26,12 +26,13 @@ StatusOr<RecordedCandidate> parseRecord(std::string_view json,
   }
   RecordedCandidate recorded;
   Request &request = recorded.request;
-  // A record's parameters are a request line's fields, save one.
+  // A record's parameters are a request line's fields, save two.
   Json line;
   try {
     line = record.at("parameters");
     request.ignoreEos = line.at("ignore_eos").get<bool>();
     line.erase("ignore_eos");
+    request.calculator = line.erase("tool") > 0;
     line["id"] = record.at("request");
     line["seed"] = record.at("seed");
     line["prompt_ids"] = record.at("prompt_ids");

@@ -1,6 +1,7 @@
 //===- CalculatorTest.cpp -------------------------------------------------===//
 
 #include "chorus_rt/Calculator.h"
+#include "TokenizerData.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -103,6 +104,34 @@ TEST(Calculator, WhatPythonDoesNotTakeHasNoValue) {
   for (int i = 0; i < 100000; ++i)
     tower += "**1";
   EXPECT_EQ(value(tower), "none");
+}
+
+TEST(Calculator, HookFollowsEachCandidate) {
+  auto tokenizer =
+      Tokenizer::create(readFile(tokenizerData("smollm2.segment")));
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().line("");
+  ForceCallback hook = calculatorHook(**tokenizer);
+  auto forced = [&](int64_t candidate, std::string_view delta) {
+    TokenEvent event;
+    event.candidate = candidate;
+    event.textDelta = delta;
+    std::vector<int32_t> next;
+    EXPECT_TRUE(hook(event, next).ok());
+    std::string text;
+    for (int32_t id : next)
+      text += *(*tokenizer)->tokenBytes(id);
+    return text;
+  };
+  EXPECT_EQ(forced(0, "He has 2="), "");
+  EXPECT_EQ(forced(0, " <"), "");
+  EXPECT_EQ(forced(1, "<<5="), "5>>");
+  EXPECT_EQ(forced(0, "<3*"), "");
+  EXPECT_EQ(forced(0, "4="), "12>>");
+  // What follows without text does not ask again.
+  EXPECT_EQ(forced(0, ""), "");
+  EXPECT_EQ(forced(0, "12>>12, then <<12-"), "");
+  EXPECT_EQ(forced(0, "2="), "10>>");
+  EXPECT_EQ(forced(1, "5>>="), "");
 }
 
 } // namespace

@@ -20,6 +20,7 @@ CandidateRanking entry(int64_t index, std::optional<double> meanLogprob,
   result.candidate = index;
   result.meanLogprob = meanLogprob;
   result.answer = std::move(answer);
+  result.judged = verifier.has_value();
   result.verifier = verifier;
   return result;
 }
@@ -150,6 +151,37 @@ TEST(Ranker, PassAtKGoldens) {
                   "/../shared/goldens/sampling/pass_at_k.safetensors");
   if (full.ok())
     checkPassAtK(full, 6082);
+}
+
+TEST(Ranker, CandidatesThatEndedInAnErrorHaveNoScores) {
+  Candidate candidate;
+  candidate.index = 3;
+  candidate.tokenIds = {1, 2};
+  candidate.logprobs = {-1, -2};
+  candidate.text = "so\n#### 1,000";
+  CandidateRanking ranking = rankingOf(candidate, AnswerRule());
+  EXPECT_EQ(ranking.candidate, 3);
+  EXPECT_EQ(ranking.meanLogprob, -1.5);
+  EXPECT_EQ(ranking.answer, "1000");
+  candidate.finishReason = FinishReason::Error;
+  candidate.error = refused("N01", "candidate 3", "NaN");
+  ranking = rankingOf(candidate, AnswerRule());
+  EXPECT_FALSE(ranking.meanLogprob);
+  EXPECT_FALSE(ranking.answer);
+  EXPECT_EQ(ranking.error.code(), "N01");
+}
+
+TEST(Ranker, AnswerThatCannotBeFoundIsAnError) {
+  Candidate candidate;
+  candidate.tokenIds = {1};
+  candidate.logprobs = {-1};
+  candidate.text = std::string(60, 'a') + "b";
+  CandidateRanking ranking =
+      rankingOf(candidate, *AnswerRule::fromPattern("(a+)+$"));
+  EXPECT_EQ(ranking.error.code(), "limit");
+  EXPECT_EQ(ranking.error.exitCode(), ExitCode::SomeRecordsFailed);
+  EXPECT_FALSE(ranking.answer);
+  EXPECT_EQ(ranking.meanLogprob, -1);
 }
 
 TEST(Ranker, Rules) {

@@ -27,7 +27,7 @@ Request makeRequest() {
 }
 
 nlohmann::json parse(const Candidate &candidate,
-                     std::optional<int64_t> rank = std::nullopt,
+                     const CandidateRanking *ranking = nullptr,
                      bool hasTokenizer = true) {
   static Request request;
   request = makeRequest();
@@ -36,7 +36,7 @@ nlohmann::json parse(const Candidate &candidate,
   context.artifactSha256 = std::string(64, 'a');
   context.numericProfile = "profile-1";
   context.hasTokenizer = hasTokenizer;
-  return nlohmann::json::parse(recordLine(context, candidate, rank));
+  return nlohmann::json::parse(recordLine(context, candidate, ranking));
 }
 
 TEST(Record, Fields) {
@@ -64,11 +64,64 @@ TEST(Record, Fields) {
   EXPECT_EQ(record["parameters"]["ignore_eos"], false);
   EXPECT_FALSE(record.contains("error"));
   EXPECT_FALSE(record.contains("rank"));
-  record = parse(candidate, 2, /*hasTokenizer=*/false);
+  record = parse(candidate, nullptr, /*hasTokenizer=*/false);
   EXPECT_TRUE(record["text"].is_null());
+}
+
+TEST(Record, Ranking) {
+  Candidate candidate;
+  CandidateRanking ranking;
+  ranking.meanLogprob = -0.5;
+  ranking.rank = 2;
+  nlohmann::json record = parse(candidate, &ranking);
   EXPECT_EQ(record["rank"], 2);
-  EXPECT_EQ(record["scores"]["mean_logprob"], -0.5);
   EXPECT_TRUE(record["answer"].is_null());
+  EXPECT_EQ(record["scores"],
+            nlohmann::json::parse(R"({"mean_logprob":-0.5,"vote":null})"));
+  EXPECT_FALSE(record.contains("error"));
+  ranking.answer = "\"7\"";
+  ranking.votes = 3;
+  ranking.judged = true;
+  ranking.verifier = 0.25;
+  ranking.weightedVotes = 1.5;
+  record = parse(candidate, &ranking);
+  EXPECT_EQ(record["answer"], "\"7\"");
+  EXPECT_EQ(record["scores"],
+            nlohmann::json::parse(R"({"mean_logprob":-0.5,"vote":3,
+                "verifier":0.25,"weighted_vote":1.5})"));
+  // A score that could not be computed is null, and the record says why.
+  ranking.verifier = ranking.weightedVotes = std::nullopt;
+  ranking.error = Status::error(ExitCode::SomeRecordsFailed, "N08", "score @3",
+                                "division by zero");
+  record = parse(candidate, &ranking);
+  EXPECT_TRUE(record["scores"]["verifier"].is_null());
+  EXPECT_EQ(record["error"]["code"], "N08");
+  EXPECT_EQ(record["finish_reason"], "length");
+}
+
+TEST(Record, Beams) {
+  Request request = makeRequest();
+  RecordContext context;
+  context.request = &request;
+  context.beams = BeamOptions();
+  context.beams->lengthPenalty = 0.6;
+  CandidateRanking ranking;
+  ranking.beam = -1.25;
+  nlohmann::json record =
+      nlohmann::json::parse(recordLine(context, Candidate(), &ranking));
+  EXPECT_EQ(record["scores"]["beam"], -1.25);
+  EXPECT_EQ(record["parameters"],
+            nlohmann::json::parse(R"({"max_tokens":256,"beams":4,
+                "length_penalty":0.6,"length_form":"gnmt",
+                "ignore_eos":false})"));
+}
+
+TEST(Record, VotesAndPassAtK) {
+  EXPECT_EQ(votesArray({{"7", 2, 1.5}, {"\"", 1, 0}}),
+            "[{\"answer\":\"7\",\"count\":2,\"weight\":1.5},"
+            "{\"answer\":\"\\\"\",\"count\":1,\"weight\":0}]");
+  EXPECT_EQ(votesArray({}), "[]");
+  EXPECT_EQ(passAtKObject({{1, 0.25}, {10, 1}}), "{\"1\":0.25,\"10\":1}");
 }
 
 TEST(Record, ErrorsHaveCodeAndMessage) {
@@ -140,19 +193,6 @@ TEST(Record, TokenLines) {
   distribution.logprobs = {-std::numeric_limits<float>::infinity()};
   EXPECT_EQ(distributionObject(distribution),
             "{\"ids\":[4],\"logprobs\":[null]}");
-}
-
-TEST(Ranker, MeanLogprobThenIndexErrorsLast) {
-  std::vector<Candidate> candidates(5);
-  for (size_t i = 0; i < 5; ++i)
-    candidates[i].index = static_cast<int64_t>(i);
-  candidates[0].logprobs = {-2};
-  candidates[1].logprobs = {-1, -1};
-  candidates[2].logprobs = {-1};
-  candidates[3].logprobs = {-0.1f};
-  candidates[3].finishReason = FinishReason::Error;
-  EXPECT_EQ(rankByMeanLogprob(candidates),
-            (std::vector<int64_t>{3, 1, 2, 4, 5}));
 }
 
 } // namespace

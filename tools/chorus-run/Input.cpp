@@ -99,7 +99,7 @@ rt::StatusOr<std::string> run::chatTemplate(const Options &options,
   return std::string(model.chatTemplate);
 }
 
-/// Messages of --messages, or of --chat and the text.
+/// Messages of --messages, or the text as one.
 static rt::StatusOr<nlohmann::ordered_json>
 collectMessages(const Options &options, const std::string &text) {
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();
@@ -122,7 +122,9 @@ collectMessages(const Options &options, const std::string &text) {
 
 rt::StatusOr<rt::Prompt> run::makePrompt(const Options &options,
                                          const rt::ModelInfo &model,
-                                         const rt::Tokenizer *tokenizer) {
+                                         const rt::Tokenizer *tokenizer,
+                                         nlohmann::ordered_json &messages) {
+  messages = nlohmann::ordered_json::array();
   if (options.promptIds) {
     rt::StatusOr<std::vector<int32_t>> ids = parseIds(*options.promptIds);
     CHORUS_RETURN_IF_ERROR(ids.status());
@@ -143,15 +145,16 @@ rt::StatusOr<rt::Prompt> run::makePrompt(const Options &options,
   // A chat's render would find it too, but not say where in the prompt.
   if (size_t at = rt::findInvalidUtf8(text); at != std::string::npos)
     return rt::refused("T09", "prompt @" + std::to_string(at), "invalid UTF-8");
+  rt::StatusOr<nlohmann::ordered_json> collected =
+      collectMessages(options, text);
+  CHORUS_RETURN_IF_ERROR(collected.status());
+  messages = std::move(*collected);
   if (!options.chat && !options.messages)
     return rt::promptFromText(*tokenizer, std::move(text),
                               options.parseSpecial);
-  rt::StatusOr<nlohmann::ordered_json> messages =
-      collectMessages(options, text);
-  CHORUS_RETURN_IF_ERROR(messages.status());
   rt::StatusOr<std::string> source = chatTemplate(options, model);
   CHORUS_RETURN_IF_ERROR(source.status());
-  return rt::promptFromMessages(*tokenizer, std::move(*source), *messages,
+  return rt::promptFromMessages(*tokenizer, std::move(*source), messages,
                                 options.parseSpecial);
 }
 

@@ -8,6 +8,8 @@
 #include "chorus_rt/Prompt.h"
 #include "chorus_rt/Tokenizer.h"
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,9 +28,12 @@ rt::StatusOr<std::string> chatTemplate(const Options &options,
                                        const rt::ModelInfo &model);
 
 /// The prompt that the options give. `tokenizer` may be null for --prompt-ids.
+/// `messages` becomes what a verifier sees of it: the chat's messages, or the
+/// text as a message of the user; an empty array where there are only ids.
 rt::StatusOr<rt::Prompt> makePrompt(const Options &options,
                                     const rt::ModelInfo &model,
-                                    const rt::Tokenizer *tokenizer);
+                                    const rt::Tokenizer *tokenizer,
+                                    nlohmann::ordered_json &messages);
 
 /// --tokenize-file: prints the ids of each line.
 rt::Status tokenizeFile(const Options &options, const rt::Tokenizer &tokenizer);

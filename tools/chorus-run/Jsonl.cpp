@@ -5,9 +5,9 @@
 #include "Cancellation.h"
 #include "Input.h"
 #include "Output.h"
+#include "Ranking.h"
 
 #include "chorus_rt/JsonlRun.h"
-#include "chorus_rt/Ranker.h"
 
 #include <nlohmann/json.hpp>
 
@@ -54,12 +54,12 @@ public:
     return all;
   }
 
-private:
-  rt::StatusOr<rt::Prompt> render(const rt::RequestLine &line) {
-    if (!line.messages && !options.chat)
-      return rt::promptFromText(*tokenizer, *line.prompt, options.parseSpecial);
-    CHORUS_RETURN_IF_ERROR(templateSource.status());
+  /// What a verifier's template sees of a line: its messages, or its text as a
+  /// message of the user.
+  rt::StatusOr<Json> messagesOf(const rt::RequestLine &line) const {
     Json messages = Json::array();
+    if (line.promptIds)
+      return messages;
     if (options.system)
       messages.push_back({{"role", "system"}, {"content", *options.system}});
     if (line.messages) {
@@ -70,7 +70,17 @@ private:
     } else {
       messages.push_back({{"role", "user"}, {"content", *line.prompt}});
     }
-    return rt::promptFromMessages(*tokenizer, *templateSource, messages,
+    return messages;
+  }
+
+private:
+  rt::StatusOr<rt::Prompt> render(const rt::RequestLine &line) {
+    if (!line.messages && !options.chat)
+      return rt::promptFromText(*tokenizer, *line.prompt, options.parseSpecial);
+    CHORUS_RETURN_IF_ERROR(templateSource.status());
+    rt::StatusOr<Json> messages = messagesOf(line);
+    CHORUS_RETURN_IF_ERROR(messages.status());
+    return rt::promptFromMessages(*tokenizer, *templateSource, *messages,
                                   options.parseSpecial);
   }
 
@@ -122,22 +132,24 @@ private:
 
 } // namespace
 
-/// The records of a finished request.
+/// The records of a finished request, its votes, and how often a choice of k
+/// candidates has the right answer.
 static rt::RequestText describe(const Options &options,
                                 const rt::RecordContext &context,
-                                const rt::Generation &generation) {
-  bool ranked = options.rank || options.top;
-  std::vector<int64_t> ranks = rt::rankByMeanLogprob(generation.candidates);
+                                const rt::Generation &generation,
+                                const Ranking &ranking) {
   rt::RequestText text;
   for (size_t i = 0; i < generation.candidates.size(); ++i) {
-    const rt::Candidate &candidate = generation.candidates[i];
+    const rt::CandidateRanking *ranked =
+        options.ranks() ? &ranking.candidates[i] : nullptr;
     text.records.push_back(
-        {ranked ? ranks[i] : 0,
-         rt::recordLine(context, candidate,
-                        ranked ? std::optional(ranks[i]) : std::nullopt)});
-    if (text.failure.ok())
-      text.failure = candidate.error;
+        {ranked ? ranked->rank : 0,
+         rt::recordLine(context, generation.candidates[i], ranked)});
   }
+  text.members = ",\"votes\":" + rt::votesArray(ranking.votes);
+  if (!ranking.passAtK.empty())
+    text.members += ",\"pass_at_k\":" + rt::passAtKObject(ranking.passAtK);
+  text.failure = ranking.failure;
   return text;
 }
 
@@ -168,17 +180,26 @@ rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
   run.top = options.top;
   run.defaults = *defaults;
   run.parameters = promptOf.fingerprint();
-  if (options.rank || options.top)
-    run.parameters.emplace_back("rank", options.rank.value_or("mean-logprob"));
+  rt::StatusOr<std::unique_ptr<CandidateRanker>> ranker =
+      CandidateRanker::create(engine, options);
+  CHORUS_RETURN_IF_ERROR(ranker.status());
+  for (auto &parameter : (*ranker)->fingerprint())
+    run.parameters.push_back(std::move(parameter));
   run.candidatesAhead = 2 * options.maxBatch;
 
   ProgressText progressText;
   rt::JsonlHooks hooks;
   hooks.promptOf = std::ref(promptOf);
   hooks.describe =
-      [&](const rt::RequestLine &, const rt::RecordContext &context,
+      [&](const rt::RequestLine &line, const rt::RecordContext &context,
           const rt::Generation &generation) -> rt::StatusOr<rt::RequestText> {
-    return describe(options, context, generation);
+    // The line was rendered once: its messages are right.
+    rt::StatusOr<Json> messages = promptOf.messagesOf(line);
+    CHORUS_RETURN_IF_ERROR(messages.status());
+    rt::StatusOr<Ranking> ranking =
+        (*ranker)->rank(generation.candidates, *messages, line.answer);
+    CHORUS_RETURN_IF_ERROR(ranking.status());
+    return describe(options, context, generation, *ranking);
   };
   hooks.shouldCancel = cancelRequested;
   hooks.onProgress = [&](const rt::JsonlProgress &progress) {

@@ -113,6 +113,31 @@ static void addSamplingOptions(CLI::App &app, Options &options) {
   app.add_flag("--ignore-eos", options.ignoreEos,
                "Go on after the model's stop tokens")
       ->group(group);
+  app.add_option("--tool", options.tool,
+                 "Writes into the text: 'calculator' puts the result behind "
+                 "<<expression=")
+      ->check(CLI::IsMember({"calculator"}))
+      ->group(group);
+}
+
+static void addBeamOptions(CLI::App &app, Options &options) {
+  const char *group = "Beam search";
+  auto *beams =
+      app.add_option("--beams", options.beams,
+                     "Find the B likeliest continuations instead of sampling, "
+                     "1 to 1024")
+          ->check(wholeNumber<int64_t>())
+          ->group(group);
+  app.add_option("--length-penalty", options.lengthPenalty,
+                 "Exponent A of the length in a beam's score, 0 to 10")
+      ->needs(beams)
+      ->group(group);
+  app.add_option("--length-form", options.lengthForm,
+                 "Scores are log-probabilities divided by ((5+length)/6)^A "
+                 "(gnmt) or length^A (power)")
+      ->check(CLI::IsMember({"gnmt", "power"}))
+      ->needs(beams)
+      ->group(group);
 }
 
 static void addOutputOptions(CLI::App &app, Options &options) {
@@ -120,12 +145,6 @@ static void addOutputOptions(CLI::App &app, Options &options) {
   app.add_flag("--stream", options.stream, "Print tokens as they come")
       ->group(group);
   app.add_flag("--json", options.json, "One JSON record a line and candidate")
-      ->group(group);
-  app.add_option("--rank", options.rank, "Order candidates by this score")
-      ->check(CLI::IsMember({"mean-logprob"}))
-      ->group(group);
-  app.add_option("--top", options.top, "Print only the K best")
-      ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--echo-logprobs", options.echoLogprobs,
                  "With --json: the K likeliest next tokens at each prompt "
@@ -136,6 +155,40 @@ static void addOutputOptions(CLI::App &app, Options &options) {
                  "Print the token ids of the `text` of each line of a JSONL "
                  "file")
       ->check(tool::readablePath(true))
+      ->group(group);
+}
+
+static void addRankingOptions(CLI::App &app, Options &options) {
+  const char *group = "Ranking";
+  app.add_option("--rank", options.rank,
+                 "Order candidates by this score; a verifier is a part of the "
+                 "artifact")
+      ->check(
+          CLI::IsMember({"mean-logprob", "vote", "verifier", "weighted-vote"}))
+      ->group(group);
+  app.add_option("--top", options.top, "Print only the K best")
+      ->check(wholeNumber<int64_t>())
+      ->group(group);
+  app.add_option("--answer-pattern", options.answerPattern,
+                 "Regular expression that finds a text's answer: its first "
+                 "group, or all of it. Default: GSM8K's #### answer, else the "
+                 "whole text")
+      ->type_name("RE")
+      ->group(group);
+  app.add_option("--judges", options.judges,
+                 "Times that the verifier is asked; its template sees the "
+                 "number as 'judge'. 1 to 64")
+      ->check(wholeNumber<int64_t>())
+      ->group(group);
+  app.add_option("--judge-combine", options.judgeCombine,
+                 "What several judges' scores become")
+      ->check(CLI::IsMember({"min", "mean"}))
+      ->group(group);
+  app.add_option("--pass-at", options.passAt,
+                 "With --jsonl and reference answers: pass@k for these k. "
+                 "Default: 1 and n")
+      ->delimiter(',')
+      ->type_name("K,K,..")
       ->group(group);
 }
 
@@ -228,7 +281,9 @@ void run::addOptions(CLI::App &app, Options &options) {
       ->check(tool::readablePath());
   addPromptOptions(app, options);
   addSamplingOptions(app, options);
+  addBeamOptions(app, options);
   addOutputOptions(app, options);
+  addRankingOptions(app, options);
   addRequestFileOptions(app, options);
   addRunningOptions(app, options);
   addReplayOptions(app, options);
@@ -264,7 +319,42 @@ static rt::Status checkRequestFileOptions(const Options &options) {
   return rt::Status();
 }
 
+static rt::Status checkBeamOptions(const Options &options) {
+  if (!options.beams)
+    return rt::Status();
+  if (options.jsonl || options.stream || options.candidate || options.n ||
+      options.rank || options.tool || options.echoLogprobs ||
+      !options.hasPrompt())
+    return rt::usageError("--beams needs a prompt, and does not go with "
+                          "--jsonl, --stream, --candidate, -n, --rank, --tool "
+                          "or --echo-logprobs");
+  if (options.temperature || options.topK || options.topP || options.minP ||
+      options.repetitionPenalty != 1 || options.presencePenalty != 0 ||
+      options.frequencyPenalty != 0 || !options.logitBias.empty() ||
+      options.minTokens != 0 || !options.stop.empty())
+    return rt::usageError("--beams takes the model's distribution as it is: "
+                          "of the sampling options, only --max-tokens and "
+                          "--ignore-eos go with it");
+  return namingOptions(options.beamSearch().validate());
+}
+
+static rt::Status checkRankingOptions(const Options &options) {
+  rt::JudgeOptions judges;
+  judges.judges = options.judges;
+  CHORUS_RETURN_IF_ERROR(namingOptions(judges.validate()));
+  if (!options.passAt.empty() && !options.jsonl)
+    return rt::usageError("--pass-at needs --jsonl, whose lines have answers");
+  for (int64_t k : options.passAt)
+    if (k < 1 || k > rt::Request::maxCandidates)
+      return rt::usageError("--pass-at is " + std::to_string(k) +
+                            ", allowed is 1 to " +
+                            std::to_string(rt::Request::maxCandidates));
+  return rt::Status();
+}
+
 rt::Status run::checkOptions(const Options &options) {
+  CHORUS_RETURN_IF_ERROR(checkBeamOptions(options));
+  CHORUS_RETURN_IF_ERROR(checkRankingOptions(options));
   CHORUS_RETURN_IF_ERROR(checkRequestFileOptions(options));
   int prompts = options.prompt.has_value() + options.promptFile.has_value() +
                 options.promptIds.has_value() + options.messages.has_value();
@@ -320,15 +410,39 @@ rt::EngineOptions Options::engine() const {
   return engine;
 }
 
+rt::BeamOptions Options::beamSearch() const {
+  rt::BeamOptions search;
+  search.beams = beams.value_or(search.beams);
+  search.lengthPenalty = lengthPenalty;
+  search.lengthForm =
+      lengthForm == "power" ? rt::LengthForm::Power : rt::LengthForm::GNMT;
+  return search;
+}
+
 rt::Status run::namingOptions(const rt::Status &status) {
   if (status.exitCode() != rt::ExitCode::Usage)
     return status;
   std::string field = status.message().substr(0, status.message().find(' '));
-  for (const char *option :
-       {"max-tokens", "temperature", "top-k", "top-p", "min-p",
-        "repetition-penalty", "presence-penalty", "frequency-penalty",
-        "logit-bias", "min-tokens", "stop", "candidate", "threads",
-        "prefill-chunk", "max-batch", "context", "echo-logprobs"})
+  for (const char *option : {"max-tokens",
+                             "temperature",
+                             "top-k",
+                             "top-p",
+                             "min-p",
+                             "repetition-penalty",
+                             "presence-penalty",
+                             "frequency-penalty",
+                             "logit-bias",
+                             "min-tokens",
+                             "stop",
+                             "candidate",
+                             "threads",
+                             "prefill-chunk",
+                             "max-batch",
+                             "context",
+                             "echo-logprobs",
+                             "beams",
+                             "length-penalty",
+                             "judges"})
     if (field == option)
       return rt::usageError("--" + status.message());
   return status;
@@ -359,6 +473,7 @@ run::makeRequest(const Options &options,
   request.maxTokens = options.maxTokens;
   request.stop = options.stop;
   request.ignoreEos = options.ignoreEos;
+  request.calculator = options.tool.has_value();
   rt::SamplingParameters &sampling = request.sampling;
   sampling.seed = options.seed;
   auto choose = [](auto &parameter, const auto &flag, const auto &ofModel) {

@@ -6,6 +6,7 @@
 #include "chorus_rt/Artifact.h"
 #include "chorus_rt/Engine.h"
 #include "chorus_rt/Generation.h"
+#include "chorus_rt/Judge.h"
 
 #include <CLI/CLI.hpp>
 
@@ -36,12 +37,20 @@ struct Options {
   uint64_t seed = 0;
   std::vector<std::string> stop;
   bool ignoreEos = false;
+  std::optional<std::string> tool;
+  std::optional<int64_t> beams;
+  double lengthPenalty = rt::BeamOptions().lengthPenalty;
+  std::string lengthForm = "gnmt";
 
   // Output.
   bool stream = false;
   bool json = false;
   std::optional<std::string> rank;
   std::optional<int64_t> top;
+  std::optional<std::string> answerPattern;
+  int64_t judges = rt::JudgeOptions().judges;
+  std::string judgeCombine = "min";
+  std::vector<int64_t> passAt;
   std::optional<int64_t> echoLogprobs;
   std::optional<std::string> tokenizeFile;
 
@@ -68,6 +77,10 @@ struct Options {
   std::optional<std::string> entry, inputs, outputs;
 
   rt::EngineOptions engine() const;
+  /// With --beams.
+  rt::BeamOptions beamSearch() const;
+  /// Whether records have scores and ranks.
+  bool ranks() const { return rank || top || beams; }
   bool hasPrompt() const {
     return prompt || promptFile || promptIds || messages;
   }

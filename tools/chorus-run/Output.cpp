@@ -2,8 +2,6 @@
 
 #include "Output.h"
 
-#include "chorus_rt/Ranker.h"
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -71,46 +69,60 @@ rt::Status StreamPrinter::onToken(const rt::TokenEvent &event) {
   return flushOutput();
 }
 
-/// "[3] rank 1, mean logprob -0.5123, stop".
-static std::string headline(const rt::Candidate &candidate, int64_t rank) {
-  std::string line =
-      "[" + std::to_string(candidate.index) + "] rank " + std::to_string(rank);
-  if (candidate.sampledTokens() > 0) {
-    char score[32];
-    std::snprintf(score, sizeof score, "%.4f", candidate.meanLogprob());
-    line += ", mean logprob " + std::string(score);
-  }
+/// ", verifier 0.8312".
+static void appendScore(std::string &line, const char *name,
+                        const std::optional<double> &score) {
+  if (!score)
+    return;
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4f", *score);
+  line += ", " + std::string(name) + " " + text;
+}
+
+/// "[3] rank 1, 5 votes for 18, mean logprob -0.5123, stop".
+static std::string headline(const Options &options,
+                            const rt::Candidate &candidate,
+                            const rt::CandidateRanking &ranking) {
+  std::string line = "[" + std::to_string(candidate.index) + "] rank " +
+                     std::to_string(ranking.rank);
+  bool votes = options.rank == "vote" || options.rank == "weighted-vote";
+  if (votes && ranking.votes)
+    line += ", " + std::to_string(*ranking.votes) +
+            (*ranking.votes == 1 ? " vote for " : " votes for ") +
+            rt::escapeForMessage(*ranking.answer, 40);
+  if (options.rank == "weighted-vote")
+    appendScore(line, "weighted vote", ranking.weightedVotes);
+  appendScore(line, "verifier", ranking.verifier);
+  appendScore(line, "beam score", ranking.beam);
+  appendScore(line, "mean logprob", ranking.meanLogprob);
   line += ", " + std::string(rt::finishReasonName(candidate.finishReason));
-  if (candidate.finishReason == rt::FinishReason::Error)
-    line += " " + candidate.error.code() + ": " + candidate.error.place() +
-            ": " + candidate.error.message();
+  if (const rt::Status &error = ranking.error; !error.ok())
+    line += ", " + error.code() + ": " + error.place() + ": " + error.message();
   return line + "\n";
 }
 
 rt::Status run::printResults(const Options &options,
                              const rt::RecordContext &context,
-                             const rt::Generation &generation) {
-  const std::vector<rt::Candidate> &candidates = generation.candidates;
-  std::vector<int64_t> ranks = rt::rankByMeanLogprob(candidates);
+                             const std::vector<rt::Candidate> &candidates,
+                             const Ranking &ranking) {
+  auto rank = [&](size_t i) { return ranking.candidates[i].rank; };
   std::vector<size_t> order;
   for (size_t i = 0; i < candidates.size(); ++i)
-    if (ranks[i] <= options.top.value_or(INT64_MAX))
+    if (rank(i) <= options.top.value_or(INT64_MAX))
       order.push_back(i);
   if (options.json) {
-    bool ranked = options.rank || options.top;
     for (size_t i : order)
-      CHORUS_RETURN_IF_ERROR(
-          print(rt::recordLine(context, candidates[i],
-                               ranked ? std::optional<int64_t>(ranks[i])
-                                      : std::nullopt) +
-                "\n"));
+      CHORUS_RETURN_IF_ERROR(print(
+          rt::recordLine(context, candidates[i],
+                         options.ranks() ? &ranking.candidates[i] : nullptr) +
+          "\n"));
     return rt::Status();
   }
   std::sort(order.begin(), order.end(),
-            [&](size_t a, size_t b) { return ranks[a] < ranks[b]; });
+            [&](size_t a, size_t b) { return rank(a) < rank(b); });
   bool first = true;
   for (size_t i : order) {
-    std::string out = headline(candidates[i], ranks[i]);
+    std::string out = headline(options, candidates[i], ranking.candidates[i]);
     // Streamed text has been printed already.
     if (!options.stream) {
       if (!first)

@@ -4,6 +4,7 @@
 #define CHORUS_TOOLS_CHORUS_RUN_OUTPUT_H
 
 #include "Options.h"
+#include "Ranking.h"
 
 #include "chorus_rt/Prompt.h"
 #include "chorus_rt/Record.h"
@@ -38,10 +39,12 @@ private:
   std::map<int64_t, std::string> lines; // Unfinished, by candidate.
 };
 
-/// The results of a request: records in candidate order, or text by rank.
+/// The results of a request, ranked: records in candidate order, or text by
+/// rank.
 rt::Status printResults(const Options &options,
                         const rt::RecordContext &context,
-                        const rt::Generation &generation);
+                        const std::vector<rt::Candidate> &candidates,
+                        const Ranking &ranking);
 
 } // namespace chorus::run
 

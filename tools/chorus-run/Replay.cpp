@@ -33,7 +33,9 @@ static rt::Status replayOne(rt::Engine &engine, std::string_view json,
   context.artifactSha256 = recorded->artifactSha256;
   context.numericProfile = recorded->numericProfile;
   context.hasTokenizer = engine.tokenizer() != nullptr;
-  CHORUS_RETURN_IF_ERROR(printResults(options, context, *generation));
+  CHORUS_RETURN_IF_ERROR(
+      printResults(options, context, generation->candidates,
+                   rankByMeanLogprob(generation->candidates)));
   return rt::compareReplay(*recorded, generation->candidates.front());
 }
 

@@ -6,10 +6,13 @@
 #include "Jsonl.h"
 #include "Options.h"
 #include "Output.h"
+#include "Ranking.h"
 #include "Replay.h"
 
 #include "chorus_rt/PlainEntry.h"
 #include "support/ToolMain.h"
+
+#include <nlohmann/json.hpp>
 
 #include <chrono>
 #include <unistd.h>
@@ -48,8 +51,38 @@ static rt::Status echoLogprobs(rt::Engine &engine, const Options &options,
   return print("]}\n");
 }
 
+static rt::RecordContext contextOf(const rt::Engine &engine,
+                                   const rt::Request &request) {
+  const rt::Artifact &artifact = engine.program().artifact();
+  rt::RecordContext context;
+  context.request = &request;
+  context.artifactSha256 = artifact.artifactSha256();
+  context.numericProfile = std::string(artifact.metadata().numericProfile);
+  context.hasTokenizer = engine.tokenizer() != nullptr;
+  return context;
+}
+
+static rt::Status searchBeams(rt::Engine &engine, const Options &options,
+                              std::vector<int32_t> ids) {
+  rt::StatusOr<rt::Request> request = makeRequest(options, {});
+  CHORUS_RETURN_IF_ERROR(request.status());
+  request->prompt = std::move(ids);
+  rt::StatusOr<rt::BeamResults> beams =
+      engine.beamSearch(*request, options.beamSearch(), cancelRequested);
+  CHORUS_RETURN_IF_ERROR(beams.status());
+  CHORUS_RETURN_IF_ERROR(cancellationStatus());
+  rt::RecordContext context = contextOf(engine, *request);
+  context.beams = options.beamSearch();
+  return printResults(options, context, beams->candidates, rankBeams(*beams));
+}
+
 static rt::Status generate(rt::Engine &engine, const Options &options,
-                           std::vector<int32_t> ids, tool::Console &console) {
+                           std::vector<int32_t> ids,
+                           const nlohmann::ordered_json &messages,
+                           tool::Console &console) {
+  rt::StatusOr<std::unique_ptr<CandidateRanker>> ranker =
+      CandidateRanker::create(engine, options);
+  CHORUS_RETURN_IF_ERROR(ranker.status());
   rt::StatusOr<rt::Request> request =
       makeRequest(options, engine.program().model().sampling);
   CHORUS_RETURN_IF_ERROR(request.status());
@@ -68,17 +101,13 @@ static rt::Status generate(rt::Engine &engine, const Options &options,
   console.clearProgress();
   CHORUS_RETURN_IF_ERROR(generation.status());
   CHORUS_RETURN_IF_ERROR(cancellationStatus());
-  const rt::Artifact &artifact = engine.program().artifact();
-  rt::RecordContext context;
-  context.request = &*request;
-  context.artifactSha256 = artifact.artifactSha256();
-  context.numericProfile = std::string(artifact.metadata().numericProfile);
-  context.hasTokenizer = engine.tokenizer() != nullptr;
-  CHORUS_RETURN_IF_ERROR(printResults(options, context, *generation));
-  for (const rt::Candidate &candidate : generation->candidates)
-    if (!candidate.error.ok())
-      return candidate.error;
-  return rt::Status();
+  rt::StatusOr<Ranking> ranking =
+      (*ranker)->rank(generation->candidates, messages);
+  CHORUS_RETURN_IF_ERROR(ranking.status());
+  CHORUS_RETURN_IF_ERROR(cancellationStatus());
+  CHORUS_RETURN_IF_ERROR(printResults(options, contextOf(engine, *request),
+                                      generation->candidates, *ranking));
+  return ranking->failure;
 }
 
 static rt::Status runTool(const Options &options, tool::Console &console) {
@@ -102,9 +131,10 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
     return tokenizeFile(options, **tokenizer);
   }
   rt::Prompt prompt;
+  nlohmann::ordered_json messages;
   if (options.hasPrompt()) {
     rt::StatusOr<rt::Prompt> made =
-        makePrompt(options, model, tokenizer->get());
+        makePrompt(options, model, tokenizer->get(), messages);
     CHORUS_RETURN_IF_ERROR(made.status());
     prompt = std::move(*made);
   }
@@ -131,7 +161,9 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
     return replay(**engine, options, console);
   if (options.echoLogprobs)
     return echoLogprobs(**engine, options, prompt.ids);
-  return generate(**engine, options, std::move(prompt.ids), console);
+  if (options.beams)
+    return searchBeams(**engine, options, std::move(prompt.ids));
+  return generate(**engine, options, std::move(prompt.ids), messages, console);
 }
 
 int main(int argc, char **argv) {

@@ -436,7 +436,7 @@ TEST(ChorusRun, BadCommandLinesSayWhatIsAllowed) {
   refuse({"--prompt", "x", "--cpu", "sparc"}, "--cpu");
   refuse({"--prompt", "x", "--candidate", "-1"}, "allowed is 0 and up");
   refuse({"--prompt", "x", "--top", "0"}, "allowed is 1 and up");
-  refuse({"--prompt", "x", "--rank", "vote"}, "--rank");
+  refuse({"--prompt", "x", "--rank", "votes"}, "--rank");
   refuse({"--prompt", "x", "--tmeperature", "1"}, "did you mean --temperature");
   refuse({"--prompt", "x", "--prompt-ids", "1"}, "only one is allowed");
   refuse({"--prompt-ids", "1,x"}, "item 1 is no token id");

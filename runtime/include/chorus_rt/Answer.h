@@ -41,6 +41,10 @@ public:
   /// match nothing. Error `limit` when the pattern takes too many steps.
   StatusOr<std::optional<std::string>> find(std::string_view text) const;
 
+  /// The answer of a reference: as in other texts, or all of it where the rule
+  /// finds nothing.
+  StatusOr<std::string> reference(std::string_view text) const;
+
 private:
   StatusOr<std::optional<std::string>> match(std::string_view text) const;
 

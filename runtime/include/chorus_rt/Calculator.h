@@ -8,6 +8,9 @@
 #ifndef CHORUS_RT_CALCULATOR_H
 #define CHORUS_RT_CALCULATOR_H
 
+#include "chorus_rt/Generation.h"
+#include "chorus_rt/Tokenizer.h"
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +27,10 @@ namespace chorus::rt {
 /// the expression, no syntax of Python, a division by zero, integers beyond 64
 /// bits, results that are not finite, and powers whose exponent is no integer.
 std::optional<std::string> calculatorContinuation(std::string_view text);
+
+/// Writes calculatorContinuation() into the candidates of one request, its text
+/// tokenised alone. `tokenizer` outlives the hook.
+ForceCallback calculatorHook(const Tokenizer &tokenizer);
 
 } // namespace chorus::rt
 

@@ -8,6 +8,7 @@
 #ifndef CHORUS_RT_ENGINE_H
 #define CHORUS_RT_ENGINE_H
 
+#include "chorus_rt/BeamSearch.h"
 #include "chorus_rt/Decoder.h"
 #include "chorus_rt/Generation.h"
 #include "chorus_rt/Program.h"
@@ -48,6 +49,12 @@ struct GenerationHooks : RequestHooks {
   /// Asked before each step; true ends the generation, its unfinished
   /// candidates are Cancelled.
   std::function<bool()> shouldCancel;
+};
+
+/// What a beam search found.
+struct BeamResults {
+  std::vector<Candidate> candidates; ///< Best first, numbered from 0.
+  std::vector<double> scores;        ///< Theirs.
 };
 
 /// The distribution of the token after one of a given text.
@@ -134,6 +141,15 @@ public:
   StatusOr<Generation> generate(const Request &request,
                                 const GenerationHooks &hooks = {});
 
+  /// The likeliest continuations of a prompt; of the request, `prompt`,
+  /// `maxTokens` and `ignoreEos` count. The engine is idle. Errors: as
+  /// submit(), N09 (exit 4) if the beams do not fit into the cache, and those
+  /// of beamSearch(). `shouldCancel` as in GenerationHooks; the result is then
+  /// empty.
+  StatusOr<BeamResults>
+  beamSearch(const Request &request, const BeamOptions &options,
+             const std::function<bool()> &shouldCancel = nullptr);
+
   /// Reads `ids` and gives, for each position, the `count` likeliest next
   /// tokens (all, if the vocabulary has fewer). The engine is idle. Errors: as
   /// submit(), N01 (exit 1) where the model gives NaN, and those of
@@ -150,6 +166,7 @@ private:
   Status buildPages();
   uint64_t memoryWithoutPages(uint64_t arenaBytes, int64_t logitsRows) const;
   uint64_t memoryOfSteps() const;
+  Candidate candidateOf(const Beam &beam, int64_t index) const;
 
   std::shared_ptr<const Program> loaded;
   std::shared_ptr<const Tokenizer> text;

@@ -35,6 +35,8 @@ struct Request {
   std::vector<std::string> stop;
   /// Goes on after the model's stop tokens.
   bool ignoreEos = false;
+  /// GSM8K's calculator writes results into the candidates: Calculator.h.
+  bool calculator = false;
 };
 
 enum class FinishReason {

@@ -49,6 +49,7 @@ public:
   ~Program();
 
   const Artifact &artifact() const { return *file; }
+  const std::shared_ptr<const Artifact> &sharedArtifact() const { return file; }
   const ModelInfo &model() const { return *info; }
   /// The code in use.
   const CodeInfo &code() const { return *codeInfo; }

@@ -8,6 +8,7 @@
 #ifndef CHORUS_RT_RANKER_H
 #define CHORUS_RT_RANKER_H
 
+#include "chorus_rt/Answer.h"
 #include "chorus_rt/Generation.h"
 
 #include <cstdint>
@@ -18,17 +19,11 @@
 
 namespace chorus::rt {
 
-/// Rank of each candidate, from 1: higher mean log-probability first, lower
-/// index on a tie. Candidates that ended in an error, and those without tokens,
-/// come last.
-std::vector<int64_t>
-rankByMeanLogprob(const std::vector<Candidate> &candidates);
-
 /// What decides the order; see CandidateRanking.
-enum class RankRule { MeanLogprob, Vote, Verifier, WeightedVote };
+enum class RankRule { MeanLogprob, Vote, Verifier, WeightedVote, Beam };
 
 /// "mean-logprob", "vote", "verifier", "weighted-vote"; nothing for another
-/// name.
+/// name. The scores of beams belong to their search.
 std::optional<RankRule> findRankRule(std::string_view name);
 
 /// Whether the rule needs scores of a verifier.
@@ -42,7 +37,10 @@ struct CandidateRanking {
   int64_t candidate = 0; ///< Its index.
   std::optional<double> meanLogprob;
   std::optional<std::string> answer; ///< Absent: no vote.
+  /// Whether a verifier was asked, and what it said.
+  bool judged = false;
   std::optional<double> verifier;
+  std::optional<double> beam; ///< Of a beam search.
   Status error;
 
   /// Candidates with the same answer.
@@ -51,6 +49,10 @@ struct CandidateRanking {
   std::optional<double> weightedVotes;
   int64_t rank = 0; ///< From 1.
 };
+
+/// What is known of a candidate by itself. One that ended in an error has no
+/// score.
+CandidateRanking rankingOf(const Candidate &candidate, const AnswerRule &rule);
 
 /// An answer and the candidates that gave it.
 struct Vote {

@@ -10,10 +10,13 @@
 
 #include "chorus_rt/Engine.h"
 #include "chorus_rt/Generation.h"
+#include "chorus_rt/Ranker.h"
 
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace chorus::rt {
 
@@ -23,15 +26,25 @@ struct RecordContext {
   std::string artifactSha256;
   std::string numericProfile;
   bool hasTokenizer = false; ///< Without, `text` is null.
+  /// Where candidates are beams; then the sampling parameters mean nothing.
+  std::optional<BeamOptions> beams;
 };
 
-/// A candidate's record, without a newline. `rank`: with --rank.
+/// A candidate's record, without a newline. With `ranking` it has scores,
+/// answer and rank, and an error that its scoring met.
 std::string recordLine(const RecordContext &context, const Candidate &candidate,
-                       std::optional<int64_t> rank = std::nullopt);
+                       const CandidateRanking *ranking = nullptr);
 
 /// The members at the end of every record of a request: artifact, profile,
 /// parameters.
 std::string recordOrigin(const RecordContext &context);
+
+/// [{"answer":...,"count":...,"weight":...},...]
+std::string votesArray(const std::vector<Vote> &votes);
+
+/// {"1":...,"10":...} of pairs (k, pass@k).
+std::string
+passAtKObject(const std::vector<std::pair<int64_t, double>> &passAtK);
 
 /// A token that has just been sampled, without a newline.
 std::string tokenLine(const TokenEvent &event);

@@ -122,4 +122,12 @@ AnswerRule::find(std::string_view text) const try {
   return limitError("N10", "answer pattern", "out of memory");
 }
 
+StatusOr<std::string> AnswerRule::reference(std::string_view text) const try {
+  StatusOr<std::optional<std::string>> found = find(text);
+  CHORUS_RETURN_IF_ERROR(found.status());
+  return *found ? **found : normalised(text);
+} catch (const std::bad_alloc &) {
+  return limitError("N10", "answer pattern", "out of memory");
+}
+
 } // namespace chorus::rt

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <variant>
 
 namespace chorus::rt {
@@ -281,6 +283,26 @@ std::optional<std::string> calculatorContinuation(std::string_view text) {
   if (!value)
     return std::nullopt;
   return print(*value) + ">>";
+}
+
+ForceCallback calculatorHook(const Tokenizer &tokenizer) {
+  // Of each candidate, the text from its last "<<" on.
+  auto texts = std::make_shared<std::map<int64_t, std::string>>();
+  return
+      [texts, &tokenizer](const TokenEvent &event, std::vector<int32_t> &next) {
+        std::string &text = (*texts)[event.candidate];
+        text += event.textDelta;
+        size_t open = text.rfind("<<");
+        // Without one, the next piece may make it.
+        text.erase(0, open != std::string::npos ? open
+                                                : text.size() - !text.empty());
+        // A token that adds no text leaves a `=` that was looked at before.
+        if (event.textDelta.empty())
+          return Status();
+        std::optional<std::string> forced = calculatorContinuation(text);
+        return forced ? tokenizer.encode(*forced, /*parseSpecial=*/false, next)
+                      : Status();
+      };
 }
 
 } // namespace chorus::rt
