@@ -3,6 +3,7 @@
 #include "chorus/Import/ParameterStore.h"
 
 #include "chorus/Dialect/Transformer/TransformerOps.h"
+#include "chorus/Import/GGUF/FiniteCheck.h"
 #include "chorus/Import/GGUF/GGUFFile.h"
 #include "chorus_rt/Safetensors.h"
 
@@ -123,14 +124,18 @@ StatusOr<ParameterStore::File *> ParameterStore::open(StringRef fileName) {
   return files.try_emplace(fileName.str(), std::move(file)).first->second.get();
 }
 
+static std::string placeOf(StringRef fileName, StringRef tensorName) {
+  return rt::escapeForMessage(fileName, 200) + ": tensor '" +
+         rt::escapeForMessage(tensorName) + "'";
+}
+
 StatusOr<ParameterView> ParameterStore::find(StringRef fileName,
                                              StringRef tensorName,
                                              MLIRContext &context) {
   StatusOr<File *> file = open(fileName);
   CHORUS_RETURN_IF_ERROR(file.status());
   ParameterView view;
-  std::string place = rt::escapeForMessage(fileName, 200) + ": tensor '" +
-                      rt::escapeForMessage(tensorName) + "'";
+  std::string place = placeOf(fileName, tensorName);
   if ((*file)->gguf) {
     const gguf::Tensor *tensor = (*file)->gguf->findTensor(tensorName);
     if (!tensor)
@@ -184,9 +189,7 @@ StatusOr<ParameterView> ParameterStore::resolve(transformer::ParameterOp op,
   auto type = cast<RankedTensorType>(op.getResult().getType());
   if (!fits(*view, type))
     return rt::refused(
-        "G22",
-        rt::escapeForMessage(op.getFile(), 200) + ": tensor '" +
-            rt::escapeForMessage(tensorName) + "'",
+        "G22", placeOf(op.getFile(), tensorName),
         "found " + describeTensor(view->elementType, view->shape) +
             ", needed is " +
             describeTensor(type.getElementType(), type.getShape()) +
@@ -209,19 +212,32 @@ static void forEachTensor(
   });
 }
 
+Status ParameterStore::checkFinite(StringRef fileName, StringRef tensorName) {
+  const File &file = *files.find(fileName)->second;
+  if (file.gguf)
+    return file.gguf->checkFinite(*file.gguf->findTensor(tensorName));
+  const rt::SafetensorsTensor &tensor = *file.safetensors->find(tensorName);
+  gguf::TensorType type =
+      tensor.dtype == rt::SafetensorsDtype::F32   ? gguf::TensorType::F32
+      : tensor.dtype == rt::SafetensorsDtype::F16 ? gguf::TensorType::F16
+                                                  : gguf::TensorType::BF16;
+  uint64_t rowElements = tensor.shape.empty() ? 1 : tensor.shape.back();
+  return gguf::checkFinite({type, tensor.data, tensor.sizeBytes, rowElements,
+                            placeOf(fileName, tensorName)},
+                           file.mapping());
+}
+
 Status ParameterStore::checkParameters(ModuleOp module, bool allowNonfinite) {
   Status first;
-  forEachTensor(module,
-                [&](transformer::ParameterOp op, size_t layer, bool isNew) {
-                  first = resolve(op, layer).status();
-                  if (!first.ok() || !isNew || allowNonfinite)
-                    return first.ok();
-                  const File &file = *files.find(op.getFile())->second;
-                  if (file.gguf)
-                    first = file.gguf->checkFinite(*file.gguf->findTensor(
-                        cast<StringAttr>(op.getNames()[layer]).getValue()));
-                  return first.ok();
-                });
+  forEachTensor(
+      module, [&](transformer::ParameterOp op, size_t layer, bool isNew) {
+        first = resolve(op, layer).status();
+        if (!first.ok() || !isNew || allowNonfinite)
+          return first.ok();
+        first = checkFinite(op.getFile(),
+                            cast<StringAttr>(op.getNames()[layer]).getValue());
+        return first.ok();
+      });
   return first;
 }
 

@@ -70,7 +70,7 @@ public:
                                       size_t layer = 0);
 
   /// `resolve` for every layer of every parameter of the module. Refuses NaN
-  /// and infinities in tensors of GGUF files (G23) unless `allowNonfinite`.
+  /// and infinities (G23) unless `allowNonfinite`.
   rt::Status checkParameters(mlir::ModuleOp module, bool allowNonfinite);
 
   /// Values of all tensors that the module's parameters name, each counted
@@ -87,6 +87,7 @@ private:
   struct File;
 
   rt::StatusOr<File *> open(llvm::StringRef fileName);
+  rt::Status checkFinite(llvm::StringRef fileName, llvm::StringRef tensorName);
 
   std::string baseDirectory;
   std::map<std::string, std::unique_ptr<File>, std::less<>> files;

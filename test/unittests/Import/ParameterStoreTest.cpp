@@ -32,10 +32,18 @@ protected:
                        bytesOf(std::numeric_limits<float>::quiet_NaN()));
     builder.write(folder.path("m.gguf"));
     std::vector<uint16_t> halves = {1, 2, 3, 4, 5, 6};
+    // Of f16 and bf16, with the largest finite value beside it.
+    std::vector<uint16_t> infinite = {0x7bff, 0, 1, 0xfc00, 0x7c00, 5};
+    std::vector<uint16_t> nan = {0x7f7f, 0xffc0};
+    std::vector<float> values = {1, 2, -std::numeric_limits<float>::infinity(),
+                                 4};
     rt::Status written = rt::writeSafetensors(
         folder.path("m.safetensors"),
         {{"h", rt::SafetensorsDtype::F16, {2, 3}, halves.data(), 12},
-         {"i", rt::SafetensorsDtype::I32, {3}, halves.data(), 12}});
+         {"i", rt::SafetensorsDtype::I32, {3}, halves.data(), 12},
+         {"inf", rt::SafetensorsDtype::F16, {3, 2}, infinite.data(), 12},
+         {"nan", rt::SafetensorsDtype::BF16, {2}, nan.data(), 4},
+         {"f", rt::SafetensorsDtype::F32, {2, 1, 2}, values.data(), 16}});
     EXPECT_TRUE(written.ok());
   }
 
@@ -122,7 +130,15 @@ TEST_F(ParameterStoreTest, UnsupportedTypes) {
 
 TEST_F(ParameterStoreTest, G23_NonfiniteValues) {
   expectRefused(R"("m.gguf" ["nan"] : tensor<4xf32>)", "G23", {"nan"});
-  EXPECT_TRUE(import({R"("m.gguf" ["nan"] : tensor<4xf32>)"},
+  expectRefused(R"("m.safetensors" ["inf"] : tensor<3x2xf16>)", "G23",
+                {"m.safetensors: tensor 'inf'",
+                 "2 values are NaN or infinite, the first in row 1"});
+  expectRefused(R"("m.safetensors" ["nan"] : tensor<2xbf16>)", "G23",
+                {"tensor 'nan'", "1 values", "row 0"});
+  expectRefused(R"("m.safetensors" ["f"] : tensor<2x1x2xf32>)", "G23",
+                {"tensor 'f'", "1 values", "row 1"});
+  EXPECT_TRUE(import({R"("m.gguf" ["nan"] : tensor<4xf32>)",
+                      R"("m.safetensors" ["inf"] : tensor<3x2xf16>)"},
                      ImportOptions{/*allowNonfinite=*/true})
                   .ok());
 }

@@ -195,10 +195,7 @@ public:
   const std::vector<Tensor> &tensors() const { return contents->tensors; }
   const Tensor *findTensor(std::string_view name) const;
 
-  /// Refuses (G23) a tensor with NaN or infinity among its values or among its
-  /// blocks' scales and minima, naming tensor, first row and count. One pass
-  /// over the bytes, whose pages are given back on the way. Types that are not
-  /// supported have the code `unsupported`.
+  /// See FiniteCheck.h.
   Status checkFinite(const Tensor &tensor) const;
   /// Gives back the memory of a tensor's pages.
   void release(const Tensor &tensor) const;
