@@ -43,9 +43,20 @@ bool readsPanels(OpOperand &use) {
   return embedding && &use == &embedding.getTableMutable();
 }
 
-static FailureOr<WeightLayout> layoutOf(Operation *leaf) {
-  if (isa<RotaryTableOp>(leaf))
-    return WeightLayout::RotaryTable;
+/// How the ops that read a leaf want it.
+struct WeightPlan::Usage {
+  WeightLayout layout = WeightLayout::Raw;
+  bool isFactor = false; ///< Of a product.
+  /// The weight before it in a product of several, whose last panel is full.
+  Operation *joinedTo = nullptr;
+};
+
+FailureOr<WeightPlan::Usage> WeightPlan::usageOf(Operation *leaf) {
+  Usage usage;
+  if (isa<RotaryTableOp>(leaf)) {
+    usage.layout = WeightLayout::RotaryTable;
+    return usage;
+  }
   std::optional<WeightLayout> layout;
   for (OpOperand &use : leaf->getUses()) {
     WeightLayout wanted =
@@ -53,32 +64,55 @@ static FailureOr<WeightLayout> layoutOf(Operation *leaf) {
     if (layout && *layout != wanted)
       return leaf->emitError(
           "parameter is used both by products and as plain values");
-    layout = wanted;
+    layout = usage.layout = wanted;
+    auto linear = dyn_cast<LinearOp>(use.getOwner());
+    if (!linear || wanted != WeightLayout::Panels)
+      continue;
+    usage.isFactor = true;
+    OperandRange weights = linear.getWeights();
+    unsigned number = use.getOperandNumber() - weights.getBeginOperandIndex();
+    if (number == 0)
+      continue;
+    Value before = weights[number - 1];
+    if (cast<RankedTensorType>(before.getType()).getDimSize(0) % panelRows == 0)
+      usage.joinedTo = before.getDefiningOp();
   }
-  return layout.value_or(WeightLayout::Raw);
+  return usage;
 }
 
-uint64_t WeightPlan::place(PlannedWeight weight) {
+uint64_t WeightPlan::place(Operation *leaf, const Usage &usage,
+                           PlannedWeight weight) {
+  weight.layout = usage.layout;
   std::string key;
   llvm::raw_string_ostream(key)
       << static_cast<int>(weight.layout) << '\0' << weight.file << '\0'
       << weight.tensor << '\0' << weight.type << weight.theta;
   auto [entry, isNew] = placed.try_emplace(key, 0);
-  if (!isNew)
-    return entry->second;
-  weight.offset = llvm::alignTo(totalBytes, 64);
-  weight.sizeBytes = plannedBytes(weight.type, weight.layout);
-  totalBytes = weight.offset + weight.sizeBytes;
-  entry->second = weight.offset;
-  planned.push_back(std::move(weight));
-  return planned.back().offset;
+  if (isNew) {
+    // Panels of joined weights follow each other, so that one loop runs over
+    // all of them.
+    bool follows = usage.joinedTo && usage.joinedTo == lastPlaced;
+    weight.offset = follows ? totalBytes : llvm::alignTo(totalBytes, 64);
+    weight.sizeBytes = plannedBytes(weight.type, weight.layout);
+    totalBytes = weight.offset + weight.sizeBytes;
+    entry->second = planned.size();
+    planned.push_back(std::move(weight));
+  }
+  lastPlaced = isNew ? leaf : nullptr;
+  PlannedWeight &found = planned[entry->second];
+  if (usage.isFactor && !found.isFactor) {
+    found.isFactor = true;
+    totalFactorBytes += found.sizeBytes;
+  }
+  return found.offset;
 }
 
-static PlannedWeight describe(ParameterOp op, WeightLayout layout,
-                              unsigned layer) {
-  return {layout, op.getFile().str(),
-          cast<StringAttr>(op.getNames()[layer]).str(),
-          cast<RankedTensorType>(op.getType())};
+static PlannedWeight describe(ParameterOp op, unsigned layer) {
+  PlannedWeight weight;
+  weight.file = op.getFile().str();
+  weight.tensor = cast<StringAttr>(op.getNames()[layer]).str();
+  weight.type = cast<RankedTensorType>(op.getType());
+  return weight;
 }
 
 LogicalResult WeightPlan::build(ModuleOp module) {
@@ -97,26 +131,25 @@ LogicalResult WeightPlan::build(ModuleOp module) {
   });
 
   DenseMap<Block *, SmallVector<ParameterOp>> layered;
-  SmallVector<WeightLayout> layouts;
   for (Operation *leaf : order) {
-    FailureOr<WeightLayout> layout = layoutOf(leaf);
-    if (failed(layout))
+    FailureOr<Usage> usage = usageOf(leaf);
+    if (failed(usage))
       return failure();
     if (auto table = dyn_cast<RotaryTableOp>(leaf)) {
-      PlannedWeight weight{*layout, "", "",
-                           cast<RankedTensorType>(table.getType()),
-                           table.getTheta().convertToDouble()};
+      PlannedWeight weight;
+      weight.type = cast<RankedTensorType>(table.getType());
+      weight.theta = table.getTheta().convertToDouble();
       if (Value factors = table.getFactors()) {
         auto parameter = factors.getDefiningOp<ParameterOp>();
         weight.file = parameter.getFile().str();
         weight.tensor = cast<StringAttr>(parameter.getNames()[0]).str();
       }
-      addresses[leaf] = {place(std::move(weight)), 0};
+      addresses[leaf] = {place(leaf, *usage, std::move(weight)), 0};
       continue;
     }
     auto parameter = cast<ParameterOp>(leaf);
     if (!parameter.getLayer()) {
-      addresses[leaf] = {place(describe(parameter, *layout, 0)), 0};
+      addresses[leaf] = {place(leaf, *usage, describe(parameter, 0)), 0};
       continue;
     }
     SmallVector<ParameterOp> &group = layered[leaf->getBlock()];
@@ -135,7 +168,8 @@ LogicalResult WeightPlan::build(ModuleOp module) {
         if (member.getNames().size() != layers)
           return member.emitError(
               "parameters of one loop need one name for each layer");
-        uint64_t offset = place(describe(member, *layoutOf(member), layer));
+        uint64_t offset =
+            place(member, *usageOf(member), describe(member, layer));
         WeightAddress &address = addresses[member];
         if (layer == 0)
           address.offset = offset;

@@ -32,13 +32,16 @@ enum class WeightLayout {
 
 /// One parameter of the weights segment.
 struct PlannedWeight {
-  WeightLayout layout;
+  WeightLayout layout = WeightLayout::Raw;
   std::string file;   ///< Source file, as the module names it.
   std::string tensor; ///< Source tensor; rotary: frequency factors or "".
   mlir::RankedTensorType type;
-  double theta = 0;    ///< Rotary only.
-  uint64_t offset = 0; ///< Bytes from the segment's start, 64-aligned.
+  double theta = 0; ///< Rotary only.
+  /// Bytes from the segment's start: a multiple of 64, or the end of the weight
+  /// before where a product joins the two.
+  uint64_t offset = 0;
   uint64_t sizeBytes = 0;
+  bool isFactor = false; ///< Some product reads it.
 };
 
 /// Where compiled code finds the tensor that a leaf op yields.
@@ -60,14 +63,21 @@ public:
   }
   const std::vector<PlannedWeight> &weights() const { return planned; }
   uint64_t sizeBytes() const { return totalBytes; }
+  /// Bytes of the weights that products read.
+  uint64_t factorBytes() const { return totalFactorBytes; }
 
 private:
-  uint64_t place(PlannedWeight weight);
+  struct Usage;
+  static mlir::FailureOr<Usage> usageOf(mlir::Operation *leaf);
+  uint64_t place(mlir::Operation *leaf, const Usage &usage,
+                 PlannedWeight weight);
 
   std::vector<PlannedWeight> planned;
-  llvm::StringMap<uint64_t> placed; ///< Key of a weight to its offset.
+  llvm::StringMap<size_t>
+      placed; ///< Key of a weight to its place in `planned`.
   llvm::DenseMap<mlir::Operation *, WeightAddress> addresses;
-  uint64_t totalBytes = 0;
+  uint64_t totalBytes = 0, totalFactorBytes = 0;
+  mlir::Operation *lastPlaced = nullptr; ///< Whose weight lies at the end.
 };
 
 /// Whether a parameter that is used there must lie in panels: as the weight of
