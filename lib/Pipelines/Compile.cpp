@@ -126,12 +126,16 @@ std::string numericProfile(const CompileOptions &options) {
 
 using Builder = flatbuffers::FlatBufferBuilder;
 
+artifact::Dim writeDim(EntryDim dim) {
+  return dim.isFixed() ? artifact::Dim(dim.fixed, 0)
+                       : artifact::Dim(-1, dim.symbol);
+}
+
 flatbuffers::Offset<artifact::Tensor> writeTensor(Builder &b,
                                                   const EntryTensor &tensor) {
   std::vector<artifact::Dim> dims;
   for (const EntryDim &dim : tensor.dims)
-    dims.emplace_back(dim.isFixed() ? dim.fixed : -1,
-                      dim.isFixed() ? 0 : dim.symbol);
+    dims.push_back(writeDim(dim));
   return artifact::CreateTensorDirect(b, tensor.name.c_str(),
                                       dtypeOf(tensor.elementType),
                                       dims.empty() ? nullptr : &dims);
@@ -151,11 +155,21 @@ flatbuffers::Offset<artifact::Entry> writeEntry(Builder &b,
   for (const ArenaSlot &slot : entry.arena)
     arena.push_back(
         artifact::CreateArenaTermDirect(b, slot.bytes, &slot.symbols));
+  std::vector<flatbuffers::Offset<artifact::IndexBound>> indexBounds;
+  for (const IndexBound &bound : entry.indexBounds) {
+    artifact::Dim below = writeDim(bound.below);
+    indexBounds.push_back(artifact::CreateIndexBound(b, bound.input, &below));
+  }
+  std::vector<flatbuffers::Offset<artifact::SizeBound>> sizeBounds;
+  for (const SizeBound &bound : entry.sizeBounds) {
+    artifact::Dim size = writeDim(bound.size), atMost = writeDim(bound.atMost);
+    sizeBounds.push_back(artifact::CreateSizeBound(b, &size, &atMost));
+  }
   auto kind =
       entry.isStep ? artifact::EntryKind::Step : artifact::EntryKind::Plain;
-  return artifact::CreateEntryDirect(b, entry.name.c_str(), kind,
-                                     entry.function.c_str(), &symbols, &inputs,
-                                     &outputs, &arena);
+  return artifact::CreateEntryDirect(
+      b, entry.name.c_str(), kind, entry.function.c_str(), &symbols, &inputs,
+      &outputs, &arena, &indexBounds, &sizeBounds);
 }
 
 flatbuffers::Offset<artifact::Facts> writeFacts(Builder &b,

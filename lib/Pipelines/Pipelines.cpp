@@ -106,11 +106,13 @@ void addPhase(OpPassManager &manager, Phase phase,
 }
 
 void addKernelPreparation(OpPassManager &manager) {
+  manager.addNestedPass<func::FuncOp>(createRequireIndicesPass());
   manager.addNestedPass<func::FuncOp>(createDecomposeWithoutKernelPass());
 }
 
 void addReference(OpPassManager &manager) {
   manager.addNestedPass<func::FuncOp>(createDeriveReferencePass());
+  manager.addNestedPass<func::FuncOp>(createRequireIndicesPass());
   manager.addNestedPass<func::FuncOp>(createConvertTransformerToLinalgPass());
 }
 

@@ -53,6 +53,21 @@ LogicalResult verifyGraphOp(Operation *op) {
                          "transformer, linalg, tensor, arith, math and func");
 }
 
+/// Whoever runs a language model checks ids against its vocabulary only.
+LogicalResult verifyEmbedding(EmbeddingOp embedding, func::FuncOp model) {
+  if (embedding.getTokens() != model.getArgument(0))
+    return embedding.emitOpError("expected the model's own tokens");
+  int64_t rows =
+      cast<RankedTensorType>(embedding.getTable().getType()).getDimSize(0);
+  auto logits = cast<RankedTensorType>(model.getResultTypes()[0]);
+  int64_t vocabulary = logits.getShape().back();
+  if (rows < vocabulary)
+    return embedding.emitOpError()
+           << "has a table of " << rows << " rows, expected at least the "
+           << vocabulary << " of the logits";
+  return success();
+}
+
 LogicalResult verifyGraph(func::FuncOp function) {
   auto isState = [](Type type) { return isa<StateType>(type); };
   if (llvm::any_of(function.getArgumentTypes(), isState) ||
@@ -66,6 +81,12 @@ LogicalResult verifyGraph(func::FuncOp function) {
         return failed(verifyGraphOp(op)) ? WalkResult::interrupt()
                                          : WalkResult::advance();
       });
+  if (!result.wasInterrupted() && isLanguageModel(function))
+    result = function.walk([&](EmbeddingOp embedding) {
+      return failed(verifyEmbedding(embedding, function))
+                 ? WalkResult::interrupt()
+                 : WalkResult::advance();
+    });
   return failure(result.wasInterrupted());
 }
 

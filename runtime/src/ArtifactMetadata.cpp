@@ -95,6 +95,8 @@ private:
   Status versions(const fb::Artifact &root, ArtifactMetadata &out) const;
   Status segment(const fb::Segment *in, const std::string &path,
                  SegmentInfo &out) const;
+  Status dim(const fb::Dim &in, const std::string &path, size_t numSymbols,
+             DimInfo &out) const;
   Status tensor(const fb::Tensor *in, const std::string &path,
                 size_t numSymbols, TensorInfo &out) const;
   template <typename Vector>
@@ -102,6 +104,8 @@ private:
                  std::vector<TensorInfo> &out) const;
   Status entry(const fb::Entry *in, const std::string &path,
                EntryInfo &out) const;
+  Status bounds(const fb::Entry *in, const std::string &path,
+                EntryInfo &out) const;
   Status plainEntry(const EntryInfo &entry, const std::string &path) const;
   Status stepEntry(const EntryInfo &entry, const ModelInfo &model,
                    const std::string &path) const;
@@ -220,6 +224,16 @@ Status Decoder::segment(const fb::Segment *in, const std::string &path,
   return Status();
 }
 
+Status Decoder::dim(const fb::Dim &in, const std::string &path,
+                    size_t numSymbols, DimInfo &out) const {
+  out = {in.fixed() < 0 ? -1 : in.fixed(), in.fixed() < 0 ? in.symbol() : 0};
+  if (out.isSymbol() && out.symbol >= numSymbols)
+    return error("A08", path,
+                 "symbol " + std::to_string(out.symbol) + " of " +
+                     std::to_string(numSymbols));
+  return Status();
+}
+
 Status Decoder::tensor(const fb::Tensor *in, const std::string &path,
                        size_t numSymbols, TensorInfo &out) const {
   CHORUS_RETURN_IF_ERROR(name(in->name(), path + ".name", out.name));
@@ -235,20 +249,12 @@ Status Decoder::tensor(const fb::Tensor *in, const std::string &path,
                      std::to_string(maxRank) + " is allowed");
   uint64_t size = dtypeSize(out.dtype);
   for (uint32_t i = 0; i < in->dims()->size(); ++i) {
-    const fb::Dim *dim = in->dims()->Get(i);
     DimInfo info;
-    if (dim->fixed() < 0) {
-      info.fixed = -1;
-      info.symbol = dim->symbol();
-      if (info.symbol >= numSymbols)
-        return error("A08", item(path + ".dims", i),
-                     "symbol " + std::to_string(info.symbol) + " of " +
-                         std::to_string(numSymbols));
-    } else {
-      info.fixed = dim->fixed();
-      if (!multiplyWithin(size, static_cast<uint64_t>(info.fixed), maxBytes))
-        return error("A07", path + ".dims", "size exceeds 2^48 bytes");
-    }
+    CHORUS_RETURN_IF_ERROR(
+        dim(*in->dims()->Get(i), item(path + ".dims", i), numSymbols, info));
+    if (!info.isSymbol() &&
+        !multiplyWithin(size, static_cast<uint64_t>(info.fixed), maxBytes))
+      return error("A07", path + ".dims", "size exceeds 2^48 bytes");
     out.dims.push_back(info);
   }
   return Status();
@@ -284,6 +290,7 @@ Status Decoder::entry(const fb::Entry *in, const std::string &path,
       tensors(in->inputs(), path + ".inputs", out.symbols.size(), out.inputs));
   CHORUS_RETURN_IF_ERROR(tensors(in->outputs(), path + ".outputs",
                                  out.symbols.size(), out.outputs));
+  CHORUS_RETURN_IF_ERROR(bounds(in, path, out));
   if (!in->arena())
     return Status();
   out.arena.resize(in->arena()->size());
@@ -308,6 +315,45 @@ Status Decoder::entry(const fb::Entry *in, const std::string &path,
                          std::to_string(out.symbols.size()));
       out.arena[i].symbols.push_back(symbol);
     }
+  }
+  return Status();
+}
+
+Status Decoder::bounds(const fb::Entry *in, const std::string &path,
+                       EntryInfo &out) const {
+  size_t numSymbols = out.symbols.size();
+  auto read = [&](const fb::Dim *from, const std::string &dimPath,
+                  DimInfo &to) {
+    return from ? dim(*from, dimPath, numSymbols, to)
+                : error("A04", dimPath, "absent, needed");
+  };
+  if (in->index_bounds())
+    out.indexBounds.resize(in->index_bounds()->size());
+  for (uint32_t i = 0; i < out.indexBounds.size(); ++i) {
+    const fb::IndexBound *bound = in->index_bounds()->Get(i);
+    std::string boundPath = item(path + ".index_bounds", i);
+    uint32_t input = out.indexBounds[i].input = bound->input();
+    if (input >= out.inputs.size())
+      return error("A08", boundPath + ".input",
+                   "input " + std::to_string(input) + " of " +
+                       std::to_string(out.inputs.size()));
+    if (!isInteger(out.inputs[input].dtype))
+      return error("A07", boundPath + ".input",
+                   quoted(out.inputs[input].name) + " has elements of type " +
+                       std::string(dtypeName(out.inputs[input].dtype)) +
+                       ", needed integers");
+    CHORUS_RETURN_IF_ERROR(
+        read(bound->below(), boundPath + ".below", out.indexBounds[i].below));
+  }
+  if (in->size_bounds())
+    out.sizeBounds.resize(in->size_bounds()->size());
+  for (uint32_t i = 0; i < out.sizeBounds.size(); ++i) {
+    const fb::SizeBound *bound = in->size_bounds()->Get(i);
+    std::string boundPath = item(path + ".size_bounds", i);
+    CHORUS_RETURN_IF_ERROR(
+        read(bound->size(), boundPath + ".size", out.sizeBounds[i].size));
+    CHORUS_RETURN_IF_ERROR(read(bound->at_most(), boundPath + ".at_most",
+                                out.sizeBounds[i].atMost));
   }
   return Status();
 }
@@ -629,6 +675,11 @@ uint64_t chorus::rt::dtypeSize(DType dtype) {
     return 8;
   }
   return 0;
+}
+
+bool chorus::rt::isInteger(DType dtype) {
+  return dtype == DType::I8 || dtype == DType::I32 || dtype == DType::I64 ||
+         dtype == DType::U8 || dtype == DType::Bool;
 }
 
 std::string_view chorus::rt::dtypeName(DType dtype) {

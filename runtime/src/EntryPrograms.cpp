@@ -89,6 +89,21 @@ PlainEntryProgram::create(std::shared_ptr<const Program> program) {
         escapeForMessage(program->artifact().path()) + ": models[0].entries",
         "no entry that maps tokens to logits, so nothing can be generated; "
         "--entry calls an entry with tensors");
+  // What the scheduler lets pass must suit the entry.
+  auto check = [&](const char *list, const DimInfo &bound, int64_t needed) {
+    if (!bound.isSymbol() && bound.fixed >= needed)
+      return Status();
+    return refused("A07",
+                   escapeForMessage(program->artifact().path()) +
+                       ": models[0].entries." + list,
+                   "a bound of " + std::to_string(bound.fixed) +
+                       ", the model needs " + std::to_string(needed));
+  };
+  for (const IndexBoundInfo &bound : entry->info->indexBounds)
+    CHORUS_RETURN_IF_ERROR(check("index_bounds", bound.below, vocab));
+  for (const SizeBoundInfo &bound : entry->info->sizeBounds)
+    CHORUS_RETURN_IF_ERROR(
+        check("size_bounds", bound.atMost, program->model().contextLength));
   return std::unique_ptr<PlainEntryProgram>(
       new PlainEntryProgram(std::move(program), *entry));
 }

@@ -49,11 +49,41 @@ std::string shapeText(const EntryInfo &entry, const TensorInfo &tensor) {
   return text + "]";
 }
 
-/// Values of an entry's symbols, and which input gave them.
+/// Values of an entry's symbols, and which dimension of which input first gave
+/// them.
 struct Binding {
   std::vector<int64_t> values;
   std::vector<const TensorInfo *> from;
+  std::vector<size_t> dimension;
 };
+
+int64_t loadInteger(DType dtype, const uint8_t *data, uint64_t index) {
+  auto load = [&](auto value) {
+    std::memcpy(&value, data + index * sizeof value, sizeof value);
+    return static_cast<int64_t>(value);
+  };
+  switch (dtype) {
+  case DType::I64:
+    return load(int64_t());
+  case DType::I32:
+    return load(int32_t());
+  case DType::I8:
+    return load(int8_t());
+  default:
+    return load(uint8_t());
+  }
+}
+
+/// "[1, 3]", the place of element `index` in row-major order.
+std::string placeText(const std::vector<int64_t> &shape, uint64_t index) {
+  std::string text;
+  for (size_t i = shape.size(); i-- > 0;) {
+    auto size = static_cast<uint64_t>(shape[i]);
+    text = std::to_string(index % size) + (text.empty() ? "" : ", ") + text;
+    index /= size;
+  }
+  return "[" + text + "]";
+}
 
 class Call {
 public:
@@ -72,7 +102,19 @@ private:
     return usageError(text + "tensor '" + escapeForMessage(tensor) + "' " +
                       message);
   }
+  /// An input of the right type and shape whose content is refused.
+  Status refusal(std::string_view tensor, const std::string &message) const {
+    return refused("N14",
+                   (source.empty() ? "" : source + ": ") + "tensor '" +
+                       escapeForMessage(tensor) + "'",
+                   message);
+  }
+  int64_t valueOf(const DimInfo &dim) const {
+    return dim.isSymbol() ? binding.values[dim.symbol] : dim.fixed;
+  }
   Status bindShape(const TensorInfo &tensor, const PlainInput &input);
+  Status checkSizes() const;
+  Status checkIndices(size_t number, const uint8_t *data) const;
 
   const EntryInfo &entry;
   const Program::Entry &loaded;
@@ -108,8 +150,53 @@ Status Call::bindShape(const TensorInfo &tensor, const PlainInput &input) {
       return mismatch(" with " + escapeForMessage(entry.symbols[dim.symbol]) +
                       " = " + std::to_string(value) + " as in '" +
                       escapeForMessage(from->name) + "'");
-    from = &tensor;
-    value = size;
+    if (!from) {
+      from = &tensor;
+      value = size;
+      binding.dimension[dim.symbol] = i;
+    }
+  }
+  return Status();
+}
+
+Status Call::checkSizes() const {
+  for (const SizeBoundInfo &bound : entry.sizeBounds) {
+    if (valueOf(bound.size) <= valueOf(bound.atMost))
+      continue;
+    bool tooLong = bound.size.isSymbol();
+    if (!tooLong && !bound.atMost.isSymbol())
+      return refusal(entry.name, "needs a size that no call can have");
+    uint32_t symbol = tooLong ? bound.size.symbol : bound.atMost.symbol;
+    return refusal(
+        binding.from[symbol]->name,
+        "has a size of " + std::to_string(binding.values[symbol]) +
+            " in dimension " + std::to_string(binding.dimension[symbol]) +
+            ", allowed is " +
+            (tooLong ? "at most " + std::to_string(valueOf(bound.atMost))
+                     : std::to_string(valueOf(bound.size)) + " and up"));
+  }
+  return Status();
+}
+
+/// `data`: the elements of input `number`.
+Status Call::checkIndices(size_t number, const uint8_t *data) const {
+  const PlainInput &input = *ordered[number];
+  uint64_t count = 1;
+  for (int64_t size : input.shape)
+    count *= static_cast<uint64_t>(size);
+  for (const IndexBoundInfo &bound : entry.indexBounds) {
+    if (bound.input != number)
+      continue;
+    int64_t below = valueOf(bound.below);
+    for (uint64_t i = 0; i < count; ++i) {
+      int64_t value = loadInteger(input.dtype, data, i);
+      if (value < 0 || value >= below)
+        return refusal(input.name,
+                       "holds " + std::to_string(value) + " at " +
+                           placeText(input.shape, i) + ", allowed is " +
+                           (below > 0 ? "0 to " + std::to_string(below - 1)
+                                      : "no element"));
+    }
   }
   return Status();
 }
@@ -123,6 +210,7 @@ Status Call::bind(const std::vector<PlainInput> &inputs) {
   };
   binding.values.resize(entry.symbols.size());
   binding.from.resize(entry.symbols.size());
+  binding.dimension.resize(entry.symbols.size());
   for (const TensorInfo &tensor : entry.inputs) {
     const PlainInput *input = byName(inputs, tensor.name);
     std::string needed =
@@ -145,11 +233,12 @@ Status Call::bind(const std::vector<PlainInput> &inputs) {
                    "is no input of entry '" + escapeForMessage(entry.name) +
                        "', which has " + (names.empty() ? "none" : names));
     }
-  return Status();
+  return checkSizes();
 }
 
 Status Call::prepareInputs() {
-  for (const PlainInput *input : ordered) {
+  for (size_t number = 0; number < ordered.size(); ++number) {
+    const PlainInput *input = ordered[number];
     uint64_t bytes = dtypeSize(input->dtype);
     for (int64_t size : input->shape)
       if (!checkedMultiply(bytes, static_cast<uint64_t>(size), bytes))
@@ -161,7 +250,11 @@ Status Call::prepareInputs() {
           return error(input->name,
                        "holds the byte " + std::to_string(data[i]) + " at " +
                            std::to_string(i) + ", a bool is 0 or 1");
-    if (bytes == 0 ||
+    // Indices are copied too: what was checked cannot change any more.
+    bool isIndex =
+        std::any_of(entry.indexBounds.begin(), entry.indexBounds.end(),
+                    [&](const IndexBoundInfo &b) { return b.input == number; });
+    if (bytes == 0 || isIndex ||
         reinterpret_cast<uintptr_t>(data) % CHORUS_BUFFER_ALIGNMENT != 0) {
       Memory copy = allocate(bytes);
       if (!copy)
@@ -171,6 +264,7 @@ Status Call::prepareInputs() {
       data = copy.get();
       copies.push_back(std::move(copy));
     }
+    CHORUS_RETURN_IF_ERROR(checkIndices(number, data));
     inputData.push_back(data);
   }
   return Status();

@@ -381,6 +381,39 @@ TEST(Artifact, A05_Segments) {
   EXPECT_EQ((*artifact)->segmentSize(0), 0u);
 }
 
+void addIndexBound(artifact::EntryT &entry, uint32_t input,
+                   const artifact::Dim &below) {
+  auto bound = std::make_unique<artifact::IndexBoundT>();
+  bound->input = input;
+  bound->below = std::make_unique<artifact::Dim>(below);
+  entry.index_bounds.push_back(std::move(bound));
+}
+
+void addSizeBound(artifact::EntryT &entry, const artifact::Dim &size,
+                  const artifact::Dim &atMost) {
+  auto bound = std::make_unique<artifact::SizeBoundT>();
+  bound->size = std::make_unique<artifact::Dim>(size);
+  bound->at_most = std::make_unique<artifact::Dim>(atMost);
+  entry.size_bounds.push_back(std::move(bound));
+}
+
+TEST(Artifact, BoundsOfAnEntry) {
+  std::string path = temporaryPath("bounds.chorus");
+  writeBytes(path, changedFixture([](auto &a) {
+               addIndexBound(*a.models[0]->entries[2], 1, {-1, 0});
+               addSizeBound(*a.models[0]->entries[2], {-1, 0}, {7, 0});
+             }));
+  auto artifact = Artifact::open(path);
+  ASSERT_TRUE(artifact.ok()) << artifact.status().line("test");
+  const EntryInfo &entry = (*artifact)->metadata().models[0].entries[2];
+  ASSERT_EQ(entry.indexBounds.size(), 1u);
+  EXPECT_EQ(entry.indexBounds[0].input, 1u);
+  EXPECT_TRUE(entry.indexBounds[0].below.isSymbol());
+  ASSERT_EQ(entry.sizeBounds.size(), 1u);
+  EXPECT_EQ(entry.sizeBounds[0].size.symbol, 0u);
+  EXPECT_EQ(entry.sizeBounds[0].atMost.fixed, 7);
+}
+
 TEST(Artifact, A07_SizesAreRecomputed) {
   auto refuse = [](const std::function<void(artifact::ModelT &)> &change,
                    const char *needle) {
@@ -423,6 +456,9 @@ TEST(Artifact, A07_SizesAreRecomputed) {
   refuse([](auto &m) { m.entries[0]->symbols = {"T", "S"}; }, "symbols");
   refuse([](auto &m) { m.states.clear(); }, "1 state");
   refuse([](auto &m) { m.context_length = 0; }, "context_length");
+  // Indices are integers.
+  refuse([](auto &m) { addIndexBound(*m.entries[1], 0, {4, 0}); },
+         "entries[1].index_bounds[0].input: 'x' has elements of type f32");
   refuse([](auto &m) { m.context_length = 0x80000000; }, "context_length");
 }
 
@@ -441,6 +477,14 @@ TEST(Artifact, A08_Indices) {
          "symbol 1 of 1");
   refuse([](auto &m) { m.entries[1]->arena[0]->symbols = {7}; },
          "symbol 7 of 1");
+  refuse([](auto &m) { addIndexBound(*m.entries[2], 2, {4, 0}); },
+         "entries[2].index_bounds[0].input: input 2 of 2");
+  refuse([](auto &m) { addIndexBound(*m.entries[2], 1, {-1, 1}); },
+         "entries[2].index_bounds[0].below: symbol 1 of 1");
+  refuse([](auto &m) { addSizeBound(*m.entries[1], {-1, 3}, {4, 0}); },
+         "entries[1].size_bounds[0].size: symbol 3 of 1");
+  refuse([](auto &m) { addSizeBound(*m.entries[1], {-1, 0}, {-1, 1}); },
+         "entries[1].size_bounds[0].at_most: symbol 1 of 1");
   refuse([](auto &m) { m.entries[1]->symbols = {"n", "m"}; },
          "'m' is in no input's shape");
   refuse(

@@ -552,6 +552,79 @@ TEST(PlainEntry, InputsThatDoNotFit) {
          "'more' is no input of entry 'select', which has a, which");
 }
 
+/// The fixture with "select" whose bytes `which` are indices below a bound.
+std::shared_ptr<const Program> loadBounded(const std::string &name,
+                                           artifact::DType dtype,
+                                           const artifact::Dim &below,
+                                           int64_t atMost) {
+  std::string path = temporaryPath(name);
+  writeBytes(path, changedFixture([&](artifact::ArtifactT &a) {
+               artifact::EntryT &select = *a.models[0]->entries[2];
+               select.inputs[1]->dtype = dtype;
+               auto index = std::make_unique<artifact::IndexBoundT>();
+               index->input = 1;
+               index->below = std::make_unique<artifact::Dim>(below);
+               select.index_bounds.push_back(std::move(index));
+               auto size = std::make_unique<artifact::SizeBoundT>();
+               size->size = std::make_unique<artifact::Dim>(-1, 0);
+               size->at_most = std::make_unique<artifact::Dim>(atMost, 0);
+               select.size_bounds.push_back(std::move(size));
+             }));
+  auto artifact = Artifact::open(path);
+  EXPECT_TRUE(artifact.ok()) << artifact.status().line("test");
+  auto program = Program::load(*artifact, 0, "auto");
+  EXPECT_TRUE(program.ok()) << program.status().line("test");
+  return *program;
+}
+
+TEST(PlainEntry, N14_IndicesOutsideTheirBounds) {
+  const float a[10] = {};
+  auto call = [&](const Program &program, DType dtype, int64_t rows,
+                  const void *which) {
+    auto outputs = callPlainEntry(
+        program, *program.findEntry("select"),
+        {{"a", DType::F32, {rows, 2}, a}, {"which", dtype, {rows}, which}},
+        &serialApi, "in.safetensors");
+    return outputs.ok() ? Status() : outputs.status();
+  };
+  auto refuse = [&](const Program &program, DType dtype, int64_t rows,
+                    const void *which, const std::string &needle) {
+    expectStatus(call(program, dtype, rows, which), ExitCode::Refused, "N14",
+                 "in.safetensors: tensor " + needle);
+  };
+
+  auto fixed = loadBounded("i32.chorus", artifact::DType::I32, {2, 0}, 5);
+  const int32_t good[4] = {0, 1, 1, 0}, two[2] = {0, 2}, negative[2] = {-1, 0},
+                largest[2] = {1, INT32_MAX};
+  EXPECT_TRUE(call(*fixed, DType::I32, 4, good).ok());
+  refuse(*fixed, DType::I32, 2, two,
+         "'which': holds 2 at [1], allowed is 0 to 1");
+  refuse(*fixed, DType::I32, 2, negative,
+         "'which': holds -1 at [0], allowed is 0 to 1");
+  refuse(*fixed, DType::I32, 2, largest,
+         "'which': holds 2147483647 at [1], allowed is 0 to 1");
+  const int32_t zeros[6] = {};
+  EXPECT_TRUE(call(*fixed, DType::I32, 5, zeros).ok());
+  refuse(*fixed, DType::I32, 6, zeros,
+         "'a': has a size of 6 in dimension 0, allowed is at most 5");
+
+  // A bound that is a size of the call, and the other integers.
+  auto wide = loadBounded("i64.chorus", artifact::DType::I64, {-1, 0}, 5);
+  const int64_t last[3] = {1, 2, 0}, beyond[3] = {0, 0, int64_t(1) << 32};
+  EXPECT_TRUE(call(*wide, DType::I64, 3, last).ok());
+  refuse(*wide, DType::I64, 2, last,
+         "'which': holds 2 at [1], allowed is 0 to 1");
+  refuse(*wide, DType::I64, 3, beyond,
+         "'which': holds 4294967296 at [2], allowed is 0 to 2");
+  auto bytes = loadBounded("i8.chorus", artifact::DType::I8, {2, 0}, 5);
+  const int8_t small[3] = {0, 1, -128};
+  EXPECT_TRUE(call(*bytes, DType::I8, 2, small).ok());
+  refuse(*bytes, DType::I8, 3, small,
+         "'which': holds -128 at [2], allowed is 0 to 1");
+  // No rows, no index.
+  EXPECT_TRUE(call(*wide, DType::I64, 0, last).ok());
+}
+
 TEST(PlainEntry, FilesThatDoNotFit) {
   auto program = mustLoad();
   const uint16_t x[2] = {};

@@ -15,7 +15,7 @@ import gguf
 import numpy
 from safetensors.numpy import load_file, save_file
 
-from harness import MODEL, ROOT, Model, Suite
+from harness import MODEL, ROOT, Model, Suite, run
 
 import llama_gguf
 
@@ -531,6 +531,83 @@ func.func @product(%a: tensor<?x?xf32>, %b: tensor<?x?xf32>, %c: tensor<?x?xf32>
                 case.equal(got.tolist(), expected.tolist(), "a value handed through")
 
 
+def bounds(suite, cpus):
+    """What would be read outside of a tensor is refused, what is just inside is not."""
+    with suite.case("N14: ids, rows and positions outside their tensors") as case:
+        entries = Entries(suite, cpus, "bounds", """
+func.func @embedding(%ids: tensor<?x?xi32>) -> tensor<?x?x32xf32> {
+  %e = transformer.parameter "w.gguf" ["F32.33.32"] : tensor<33x32xf32>
+  %x = transformer.embedding %ids, %e : tensor<?x?xi32>, tensor<33x32xf32> -> tensor<?x?x32xf32>
+  return %x : tensor<?x?x32xf32>
+}
+func.func @table(%ids: tensor<?xi32>, %e: tensor<7x32xf32>) -> tensor<?x32xf32> {
+  %x = transformer.embedding %ids, %e : tensor<?xi32>, tensor<7x32xf32> -> tensor<?x32xf32>
+  return %x : tensor<?x32xf32>
+}
+func.func @select(%x: tensor<?x32xf32>, %rows: tensor<?xi32>) -> tensor<?x32xf32> {
+  %y = transformer.select_rows %x, %rows : tensor<?x32xf32>, tensor<?xi32> -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}
+func.func @positions(%x: tensor<?x32xf32>, %at: tensor<?xi32>) -> tensor<?x32xf32> {
+  %t = transformer.rotary_table theta = 1.0e+04 : tensor<64x8x2xf32>
+  %y = transformer.rotary halves %x, %t at %at : tensor<?xi32> head_dim = 16 : tensor<?x32xf32>, tensor<64x8x2xf32>
+  return %y : tensor<?x32xf32>
+}
+func.func @sequence(%x: tensor<?x?x32xf32>) -> tensor<?x?x32xf32> {
+  %t = transformer.rotary_table theta = 1.0e+04 : tensor<64x8x2xf32>
+  %y = transformer.rotary halves %x, %t head_dim = 16 : tensor<?x?x32xf32>, tensor<64x8x2xf32>
+  return %y : tensor<?x?x32xf32>
+}
+func.func @gather(%data: tensor<?x32xf32>, %pick: tensor<?xi64>, %out: tensor<?xf32>) -> tensor<?xf32> {
+  %last = arith.constant 31 : index
+  %r = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]}
+      ins(%pick : tensor<?xi64>) outs(%out : tensor<?xf32>) {
+  ^bb0(%at: i64, %unused: f32):
+    %i = arith.index_cast %at : i64 to index
+    %e = tensor.extract %data[%i, %last] : tensor<?x32xf32>
+    linalg.yield %e : f32
+  } -> tensor<?xf32>
+  return %r : tensor<?xf32>
+}
+""")
+
+        def rows(*shape):
+            return numpy.ones(shape, numpy.float32)
+
+        def refuse(entry, message, *arrays):
+            save_file({f"arg{i}": a for i, a in enumerate(arrays)}, suite.work / "inputs.safetensors")
+            for model in (entries.fast, entries.reference):
+                out = suite.work / "refused.safetensors"
+                result = run([suite.tool("chorus-run"), model.path, "--entry", entry, "--inputs",
+                              suite.work / "inputs.safetensors", "--outputs", out])
+                case.equal(result.code, 3, f"exit code of @{entry}")
+                expected = f"chorus-run: error N14: {suite.work}/inputs.safetensors: tensor '{message}\n"
+                case.equal(result.err, expected, f"line of @{entry}")
+                case.require(not out.exists(), f"@{entry} left a file")
+
+        def i32(*values, shape=None):
+            return numpy.array(values, numpy.int32).reshape(shape or -1)
+
+        most = 2**31 - 1
+        entries.compare(case, "embedding", i32(0, 32, 5, 7, shape=(2, 2)))
+        for bad in (-1, 33, most, -most - 1):
+            refuse("embedding", f"arg0': holds {bad} at [1, 0], allowed is 0 to 32", i32(0, 32, bad, 7, shape=(2, 2)))
+        entries.compare(case, "table", i32(6, 0), rows(7, 32))
+        for bad in (-1, 7, most):
+            refuse("table", f"arg0': holds {bad} at [1], allowed is 0 to 6", i32(6, bad), rows(7, 32))
+        entries.compare(case, "select", rows(3, 32), i32(2, 0))
+        for bad in (-1, 3, most):
+            refuse("select", f"arg1': holds {bad} at [0], allowed is 0 to 2", rows(3, 32), i32(bad))
+        entries.compare(case, "positions", rows(2, 32), i32(63, 0))
+        for bad in (-1, 64, most):
+            refuse("positions", f"arg1': holds {bad} at [1], allowed is 0 to 63", rows(2, 32), i32(0, bad))
+        entries.compare(case, "sequence", rows(2, 64, 32))
+        refuse("sequence", "arg0': has a size of 65 in dimension 1, allowed is at most 64", rows(2, 65, 32))
+        entries.compare(case, "gather", rows(3, 32), numpy.array([2, 0]), rows(2))
+        for bad in (-1, 3, 2**32, 2**63 - 1):
+            refuse("gather", f"arg1': holds {bad} at [1], allowed is 0 to 2", rows(3, 32), numpy.array([0, bad]), rows(2))
+
+
 #===-----------------------------------------------------------------------===#
 # Language models
 #===-----------------------------------------------------------------------===#
@@ -599,6 +676,7 @@ def main():
                              (attention, (cpus, generator)),
                              (heads, (cpus, generator)),
                              (mixed, (cpus, weights, generator)),
+                             (bounds, (cpus,)),
                              (language_models, ()),
                              (real_model, ())):
         if suite.wants(group.__name__):

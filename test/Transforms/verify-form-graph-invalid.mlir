@@ -37,3 +37,23 @@ func.func @other_dialect(%n: index, %x: tensor<?xf32>) -> tensor<?xf32> {
 
 // expected-error @below {{'memref.global' op is not part of a model, which consists of functions}}
 memref.global @g : memref<4xf32>
+
+// -----
+
+// Ids are checked against the vocabulary, which is the width of the logits.
+func.func @main(%tokens: tensor<?x?xi32> {transformer.name = "tokens"}) -> (tensor<?x?x65xf32> {transformer.name = "logits"}) {
+  %e = transformer.parameter "m.gguf" ["e"] : tensor<64x65xf32>
+  // expected-error @below {{'transformer.embedding' op has a table of 64 rows, expected at least the 65 of the logits}}
+  %x = transformer.embedding %tokens, %e : tensor<?x?xi32>, tensor<64x65xf32> -> tensor<?x?x65xf32>
+  return %x : tensor<?x?x65xf32>
+}
+
+// -----
+
+func.func @main(%tokens: tensor<?x?xi32> {transformer.name = "tokens"}) -> (tensor<?x?x65xf32> {transformer.name = "logits"}) {
+  %e = transformer.parameter "m.gguf" ["e"] : tensor<65x65xf32>
+  %twice = arith.addi %tokens, %tokens : tensor<?x?xi32>
+  // expected-error @below {{'transformer.embedding' op expected the model's own tokens}}
+  %x = transformer.embedding %twice, %e : tensor<?x?xi32>, tensor<65x65xf32> -> tensor<?x?x65xf32>
+  return %x : tensor<?x?x65xf32>
+}

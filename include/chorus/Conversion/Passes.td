@@ -10,7 +10,7 @@ def ConvertTransformerToLinalgPass : Pass<"convert-transformer-to-linalg", "::ml
   let description = [{
     The decomposition defines each op: it is written to be read, and
     `chorus-compile --reference` runs it. What stays of the dialect are
-    parameters and rotary tables. A parameter in a block format is read as the
+    parameters, rotary tables and what callers must check. A parameter in a block format is read as the
     bytes of its file, `tensor<N x K/32 x blockBytes x i8>`; a tensor of
     `act_q8` becomes three for each term: values, scales, scaled sums.
 

@@ -90,6 +90,36 @@ def DeriveReferencePass : Pass<"chorus-derive-reference", "::mlir::func::FuncOp"
 }
 
 //===----------------------------------------------------------------------===//
+// Plain entries
+//===----------------------------------------------------------------------===//
+
+def RequireIndicesPass : Pass<"chorus-require-indices", "::mlir::func::FuncOp"> {
+  let summary = "Say what callers must check so that no op reads outside a tensor";
+  let description = [{
+    Token ids, row numbers and positions pick places in a tensor, and `rotary`
+    without positions takes one row of its table for each place of a sequence.
+    Each such op of a plain function gets a `transformer.require_indices` or
+    `transformer.require_size` before it. So does `tensor.extract` in the body of
+    a linalg op: its indices are constants, `linalg.index`, or elements of the
+    op's inputs; others are an error.
+
+    A step function is left alone: its arguments are the runtime's own.
+
+    ```mlir
+    %y = transformer.embedding %tokens, %table : tensor<?xi32>, tensor<512x64xf16> -> tensor<?x64xf32>
+    ```
+    becomes
+    ```mlir
+    %vocab = arith.constant 512 : index
+    transformer.require_indices %tokens below %vocab : tensor<?xi32>
+    %y = transformer.embedding %tokens, %table : tensor<?xi32>, tensor<512x64xf16> -> tensor<?x64xf32>
+    ```
+  }];
+  let dependentDialects = ["::chorus::transformer::TransformerDialect",
+                           "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
+//===----------------------------------------------------------------------===//
 // Fusion, on the step form
 //===----------------------------------------------------------------------===//
 

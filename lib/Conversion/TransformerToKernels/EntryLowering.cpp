@@ -455,19 +455,11 @@ LogicalResult EntryLowering::emitOnBuffers(linalg::LinalgOp linalgOp) {
   onBuffers->walk([&](Operation *inner) {
     if (inner == onBuffers)
       return;
-    if (auto extract = dyn_cast<tensor::ExtractOp>(inner)) {
-      Value source = memref(extract.getTensor());
-      OpBuilder::InsertionGuard innerGuard(k.builder);
-      k.builder.setInsertionPoint(extract);
-      Value loaded = memref::LoadOp::create(k.builder, k.loc, source,
-                                            extract.getIndices());
-      extract.replaceAllUsesWith(loaded);
-      extract.erase();
-      return;
-    }
+    auto extract = dyn_cast<tensor::ExtractOp>(inner);
     for (OpOperand &operand : inner->getOpOperands()) {
       Value value = operand.get();
-      if (onBuffers->isAncestor(value.getParentRegion()->getParentOp()))
+      if (onBuffers->isAncestor(value.getParentRegion()->getParentOp()) ||
+          (extract && value == extract.getTensor()))
         continue;
       Value outside = scalar(value);
       if (auto dim = value.getDefiningOp<tensor::DimOp>(); !outside && dim) {
@@ -484,6 +476,15 @@ LogicalResult EntryLowering::emitOnBuffers(linalg::LinalgOp linalgOp) {
       }
       operand.set(outside);
     }
+    if (!extract)
+      return;
+    Value source = memref(extract.getTensor());
+    OpBuilder::InsertionGuard innerGuard(k.builder);
+    k.builder.setInsertionPoint(extract);
+    extract.replaceAllUsesWith(
+        memref::LoadOp::create(k.builder, k.loc, source, extract.getIndices())
+            .getResult());
+    extract.erase();
   });
   return result;
 }

@@ -91,6 +91,17 @@ const SmallVector<EntryDim> &EntryPlan::dims(Value value) const {
   return dimsOf.at(value);
 }
 
+/// What a constant or a tensor.dim stands for, nothing for other values.
+std::optional<EntryDim> EntryPlan::sizeOf(Value index) const {
+  if (std::optional<int64_t> constant = getConstantIntValue(index))
+    return EntryDim::of(*constant);
+  auto dim = index.getDefiningOp<tensor::DimOp>();
+  std::optional<int64_t> place = dim ? dim.getConstantIndex() : std::nullopt;
+  if (!place || *place < 0 || *place >= tensorType(dim.getSource()).getRank())
+    return std::nullopt;
+  return dims(dim.getSource())[*place];
+}
+
 std::pair<int64_t, SmallVector<unsigned>> EntryPlan::rows(Value value) const {
   std::pair<int64_t, SmallVector<unsigned>> result{1, {}};
   ArrayRef<EntryDim> leading = dims(value);
@@ -103,6 +114,83 @@ std::pair<int64_t, SmallVector<unsigned>> EntryPlan::rows(Value value) const {
       result.second.push_back(dim.symbol);
   }
   return result;
+}
+
+using Range = std::pair<int64_t, int64_t>; ///< First and last value.
+
+/// The values of `expr` over `loops`; nothing where a loop has no fixed length.
+static std::optional<Range> rangeOf(AffineExpr expr,
+                                    ArrayRef<std::optional<Range>> loops) {
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return Range(constant.getValue(), constant.getValue());
+  if (auto loop = dyn_cast<AffineDimExpr>(expr))
+    return loops[loop.getPosition()];
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  std::optional<Range> a = binary ? rangeOf(binary.getLHS(), loops)
+                                  : std::nullopt,
+                       b = binary ? rangeOf(binary.getRHS(), loops)
+                                  : std::nullopt;
+  // Larger than any tensor's dimension that is read.
+  auto isLarge = [](int64_t value) {
+    return value > (int64_t(1) << 31) || value < -(int64_t(1) << 31);
+  };
+  if (!a || !b || isLarge(a->first) || isLarge(a->second) ||
+      isLarge(b->first) || isLarge(b->second))
+    return std::nullopt;
+  int64_t c = b->first;
+  switch (expr.getKind()) {
+  case AffineExprKind::Add:
+    return Range(a->first + b->first, a->second + b->second);
+  case AffineExprKind::Mul:
+    return Range(std::min(a->first * c, a->second * c),
+                 std::max(a->first * c, a->second * c));
+  case AffineExprKind::FloorDiv:
+    if (c > 0)
+      return Range(llvm::divideFloorSigned(a->first, c),
+                   llvm::divideFloorSigned(a->second, c));
+    return std::nullopt;
+  case AffineExprKind::Mod:
+    if (c > 0)
+      return a->first >= 0 && a->second < c ? *a : Range(0, c - 1);
+    return std::nullopt;
+  default:
+    return std::nullopt;
+  }
+}
+
+/// MLIR checks that loops stay inside the operands only where all sizes are
+/// static. A place that is no loop's own index needs loops of fixed length.
+LogicalResult
+EntryPlan::verifyInside(linalg::LinalgOp op,
+                        ArrayRef<std::optional<EntryDim>> loops) const {
+  SmallVector<std::optional<Range>> ranges;
+  for (const std::optional<EntryDim> &loop : loops) {
+    EntryDim length = loop ? resolve(*loop) : EntryDim();
+    ranges.push_back(length.isFixed()
+                         ? std::optional(Range(0, length.fixed - 1))
+                         : std::nullopt);
+  }
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (!isa<RankedTensorType>(operand.get().getType()))
+      continue;
+    for (auto [expr, dim] :
+         llvm::zip_equal(op.getMatchingIndexingMap(&operand).getResults(),
+                         dimsOf.at(operand.get()))) {
+      if (isa<AffineDimExpr>(expr))
+        continue;
+      std::optional<Range> range = rangeOf(expr, ranges);
+      EntryDim size = resolve(dim);
+      if (range && range->first >= 0 && size.isFixed() &&
+          range->second < size.fixed)
+        continue;
+      std::string place;
+      llvm::raw_string_ostream(place) << expr;
+      return op->emitError()
+             << "operand " << operand.getOperandNumber() << " is read at "
+             << place << ", which may lie outside of it";
+    }
+  }
+  return success();
 }
 
 LogicalResult EntryPlan::inferDims(Operation *op) {
@@ -197,18 +285,11 @@ LogicalResult EntryPlan::inferDims(Operation *op) {
         dims.push_back(EntryDim::of(size));
         continue;
       }
-      Value value = empty.getDynamicSizes()[dynamic++];
-      if (std::optional<int64_t> known = getConstantIntValue(value)) {
-        dims.push_back(EntryDim::of(*known));
-        continue;
-      }
-      auto dim = value.getDefiningOp<tensor::DimOp>();
-      std::optional<int64_t> index =
-          dim ? dim.getConstantIndex() : std::nullopt;
-      if (!index)
+      std::optional<EntryDim> dim = sizeOf(empty.getDynamicSizes()[dynamic++]);
+      if (!dim)
         return op->emitError(
             "a dynamic size must be a tensor.dim with a constant index");
-      dims.push_back(dimsOf.at(dim.getSource())[*index]);
+      dims.push_back(*dim);
     }
     dimsOf[empty.getResult()] = dims;
     return success();
@@ -234,7 +315,7 @@ LogicalResult EntryPlan::inferDims(Operation *op) {
         loop = dim;
       }
     }
-    return success();
+    return verifyInside(linalgOp, loops);
   }
   return op->emitOpError("is neither a linalg op nor has a kernel");
 }
@@ -272,6 +353,10 @@ LogicalResult EntryPlan::collect(Block &block, std::vector<Dispatch> &into) {
       if (failed(collect(*loop.getBody(), body)))
         return failure();
       append(Dispatch::Kind::Loop, loop).body = std::move(body);
+      continue;
+    }
+    if (isa<RequireIndicesOp, RequireSizeOp>(op)) {
+      requirements.push_back(&op);
       continue;
     }
     bool scalar = llvm::none_of(op.getResultTypes(), [](Type type) {
@@ -599,6 +684,40 @@ Placement EntryPlan::placement(Value value) const {
 // Interface
 //===----------------------------------------------------------------------===//
 
+LogicalResult EntryPlan::boundInputs() {
+  auto addOnce = [](auto &list, auto bound) {
+    if (!llvm::is_contained(list, bound))
+      list.push_back(bound);
+  };
+  for (Operation *op : requirements) {
+    if (auto indices = dyn_cast<RequireIndicesOp>(op)) {
+      std::optional<EntryDim> below = sizeOf(indices.getBelow());
+      auto argument = dyn_cast<BlockArgument>(storageOf(indices.getIndices()));
+      bool isInput =
+          argument && argument.getOwner() == &function.getBody().front();
+      if (!below || !isInput)
+        return op->emitError(
+            "indices must be an argument of the function, so that they can be "
+            "checked before it runs");
+      addOnce(info.indexBounds,
+              IndexBound{placements.at(argument).index, *below});
+      continue;
+    }
+    auto sizes = cast<RequireSizeOp>(op);
+    std::optional<EntryDim> size = sizeOf(sizes.getSize()),
+                            atMost = sizeOf(sizes.getAtMost());
+    if (!size || !atMost)
+      return op->emitError(
+          "a size must be a constant or a tensor.dim with a constant index");
+    if (!size->isFixed() || !atMost->isFixed())
+      addOnce(info.sizeBounds, SizeBound{*size, *atMost});
+    else if (size->fixed > atMost->fixed)
+      return op->emitError() << "a size of " << size->fixed
+                             << " is read from one of " << atMost->fixed;
+  }
+  return success();
+}
+
 LogicalResult EntryPlan::build() {
   if (!function.getBody().hasOneBlock())
     return function.emitError("an entry must be one block");
@@ -663,7 +782,7 @@ LogicalResult EntryPlan::build() {
                                ? stepSymbols[symbol]
                                : "s" + std::to_string(symbol));
 
-  if (failed(place()))
+  if (failed(place()) || failed(boundInputs()))
     return failure();
 
   auto describe = [&](Value value, Attribute name, StringRef fallback,

@@ -18,6 +18,10 @@
 
 #include <memory>
 
+namespace mlir::linalg {
+class LinalgOp;
+}
+
 namespace chorus {
 
 /// One step of an entry's host program.
@@ -68,6 +72,11 @@ private:
   mlir::LogicalResult collect(mlir::Block &block, std::vector<Dispatch> &into);
   mlir::LogicalResult inferDims(mlir::Operation *op);
   mlir::LogicalResult unify(mlir::Operation *op, EntryDim a, EntryDim b);
+  mlir::LogicalResult
+  verifyInside(mlir::linalg::LinalgOp op,
+               llvm::ArrayRef<std::optional<EntryDim>> loops) const;
+  std::optional<EntryDim> sizeOf(mlir::Value index) const;
+  mlir::LogicalResult boundInputs();
   EntryDim resolve(EntryDim dim) const;
   mlir::LogicalResult place();
   void number(std::vector<Dispatch> &list, int64_t &point);
@@ -86,6 +95,8 @@ private:
   llvm::DenseMap<mlir::Operation *, std::pair<int64_t, int64_t>> points;
   llvm::MapVector<mlir::Value, std::pair<int64_t, int64_t>>
       live; ///< Root to interval.
+  /// transformer.require_indices and transformer.require_size.
+  llvm::SmallVector<mlir::Operation *> requirements;
 };
 
 /// Bytes of one row of a row tensor (its last dimension); 0 where that is

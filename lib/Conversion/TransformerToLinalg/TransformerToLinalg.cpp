@@ -228,9 +228,10 @@ LogicalResult chorus::decompose(Operation *function,
   MLIRContext *context = function->getContext();
   ConversionTarget target(*context);
   auto isLegal = [&](Operation *op) {
-    bool isLeaf = isa<ParameterOp, RotaryTableOp>(op);
+    bool computesNothing =
+        isa<ParameterOp, RotaryTableOp, RequireIndicesOp, RequireSizeOp>(op);
     bool isDecomposed = isa<TransformerDialect>(op->getDialect())
-                            ? !isLeaf
+                            ? !computesNothing
                             : isElementwise(op) || isSplatTensor(op);
     return !isDecomposed || keep(op);
   };

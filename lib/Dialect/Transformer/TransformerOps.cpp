@@ -370,3 +370,9 @@ LogicalResult LogSumExpOp::verify() {
                          << describe(shapeOf(getInput()));
   return success();
 }
+
+//===----------------------------------------------------------------------===//
+// Requirements
+//===----------------------------------------------------------------------===//
+
+LogicalResult RequireIndicesOp::verify() { return verifyRanked(*this); }

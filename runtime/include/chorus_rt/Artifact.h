@@ -28,6 +28,8 @@ enum class DType : uint8_t { F32, F16, BF16, I8, I32, I64, U8, Bool, F64 };
 
 /// Bytes of one element.
 uint64_t dtypeSize(DType dtype);
+/// Whether elements can be indices.
+bool isInteger(DType dtype);
 /// "f32", "i8", "bool": as MLIR writes types, save bool.
 std::string_view dtypeName(DType dtype);
 
@@ -62,6 +64,17 @@ struct ArenaTermInfo {
   std::vector<uint32_t> symbols; ///< At most 4.
 };
 
+/// Every element of input `input`, of integers, lies in [0, below).
+struct IndexBoundInfo {
+  uint32_t input;
+  DimInfo below;
+};
+
+/// size <= atMost.
+struct SizeBoundInfo {
+  DimInfo size, atMost;
+};
+
 struct EntryInfo {
   std::string_view name;
   EntryKind kind;
@@ -70,6 +83,8 @@ struct EntryInfo {
   std::vector<TensorInfo> inputs;
   std::vector<TensorInfo> outputs;
   std::vector<ArenaTermInfo> arena;
+  std::vector<IndexBoundInfo> indexBounds; ///< Before a plain entry's call.
+  std::vector<SizeBoundInfo> sizeBounds;
 };
 
 struct StateInfo {

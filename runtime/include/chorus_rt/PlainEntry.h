@@ -39,7 +39,8 @@ struct PlainOutput {
 /// Calls a plain entry. The inputs, in any order, must be those of the entry;
 /// symbolic dimensions take their values from the inputs' shapes. Usage error,
 /// naming the tensor, what was found and what is needed, if they do not fit or
-/// contradict each other; limit error if memory runs out.
+/// contradict each other; N14, with the place and what is allowed, if an index
+/// or a size lies outside the entry's bounds; limit error if memory runs out.
 /// `source` stands before the tensors' names in messages, for instance the file
 /// that they come from. `api`: not null.
 StatusOr<std::vector<PlainOutput>>

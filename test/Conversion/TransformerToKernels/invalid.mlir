@@ -57,3 +57,53 @@ func.func @different_sizes(%x: tensor<2x64xf32>, %y: tensor<3x64xf32>) -> tensor
   %s = arith.addf %a, %b : tensor<?x64xf32>
   return %s : tensor<?x64xf32>
 }
+
+// -----
+
+// Ids that are computed cannot be checked before a call.
+func.func @computed_ids(%x: tensor<?xi32>) -> tensor<?x64xf32> {
+  %e = transformer.parameter "m.gguf" ["e"] : tensor<512x64xf16>
+  %vocab = arith.constant 512 : index
+  %s = linalg.add ins(%x, %x : tensor<?xi32>, tensor<?xi32>) outs(%x : tensor<?xi32>) -> tensor<?xi32>
+  // expected-error@+1 {{indices must be an argument of the function, so that they can be checked before it runs}}
+  transformer.require_indices %s below %vocab : tensor<?xi32>
+  %y = transformer.embedding %s, %e : tensor<?xi32>, tensor<512x64xf16> -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// -----
+
+func.func @too_long(%x: tensor<?xf32>) -> tensor<?xf32> {
+  %c9 = arith.constant 9 : index
+  %c8 = arith.constant 8 : index
+  // expected-error@+1 {{a size of 9 is read from one of 8}}
+  transformer.require_size %c9 at_most %c8
+  return %x : tensor<?xf32>
+}
+
+// -----
+
+// Dynamic loops: only a loop's own index stays inside for sure.
+func.func @shifted(%x: tensor<?xf32>, %out: tensor<?xf32>) -> tensor<?xf32> {
+  // expected-error@+1 {{operand 0 is read at d0 + 3, which may lie outside of it}}
+  %r = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0 + 3)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]}
+      ins(%x : tensor<?xf32>) outs(%out : tensor<?xf32>) {
+  ^bb0(%a: f32, %unused: f32):
+    linalg.yield %a : f32
+  } -> tensor<?xf32>
+  return %r : tensor<?xf32>
+}
+
+// -----
+
+// MLIR looks at none of the places where one loop is dynamic.
+func.func @shifted_beside_dynamic(%x: tensor<?x8xf32>, %out: tensor<?x6xf32>) -> tensor<?x6xf32> {
+  // expected-error@+1 {{operand 0 is read at d1 + 3, which may lie outside of it}}
+  %r = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1 + 3)>, affine_map<(d0, d1) -> (d0, d1)>],
+                       iterator_types = ["parallel", "parallel"]}
+      ins(%x : tensor<?x8xf32>) outs(%out : tensor<?x6xf32>) {
+  ^bb0(%a: f32, %unused: f32):
+    linalg.yield %a : f32
+  } -> tensor<?x6xf32>
+  return %r : tensor<?x6xf32>
+}

@@ -581,3 +581,23 @@ func.func private @state_without_layers(!transformer.state<paged_kv, f16, layers
 
 // expected-error@+1 {{has 3 terms, expected 1 or 2}}
 func.func private @three_terms(tensor<4x64x!transformer.act_q8<3>>)
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// Requirements
+//===----------------------------------------------------------------------===//
+
+func.func @indices_without_rank(%x: tensor<*xi32>, %n: index) {
+  // expected-error@+1 {{needs ranked tensors}}
+  transformer.require_indices %x below %n : tensor<*xi32>
+  return
+}
+
+// -----
+
+func.func @indices_of_floats(%x: tensor<?xf32>, %n: index) {
+  // expected-error@+1 {{operand #0 must be tensor of signless integer values}}
+  transformer.require_indices %x below %n : tensor<?xf32>
+  return
+}

@@ -79,3 +79,16 @@ func.func @other_forms(%x: tensor<4x64xf32>, %tokens: tensor<i32>,
   %l = transformer.log_sum_exp %e : tensor<64xf32> -> tensor<f32>
   return %l, %e : tensor<f32>, tensor<64xf32>
 }
+
+// CHECK-LABEL: func @requirements
+func.func @requirements(%tokens: tensor<?x?xi32>, %bytes: tensor<4xi8>, %n: index) {
+  %c1 = arith.constant 1 : index
+  %seq = tensor.dim %tokens, %c1 : tensor<?x?xi32>
+  // CHECK: transformer.require_indices %{{.*}} below %{{.*}} : tensor<?x?xi32>
+  transformer.require_indices %tokens below %n : tensor<?x?xi32>
+  // CHECK: transformer.require_indices %{{.*}} below %{{.*}} : tensor<4xi8>
+  transformer.require_indices %bytes below %c1 : tensor<4xi8>
+  // CHECK: transformer.require_size %{{.*}} at_most %{{.*}}
+  transformer.require_size %seq at_most %n
+  return
+}

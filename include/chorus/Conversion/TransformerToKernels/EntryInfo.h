@@ -55,6 +55,23 @@ struct KernelInfo {
   unsigned rowsSymbol = 0;
 };
 
+/// Every element of an input lies in [0, below).
+struct IndexBound {
+  unsigned input;
+  EntryDim below;
+  bool operator==(const IndexBound &other) const {
+    return input == other.input && below == other.below;
+  }
+};
+
+/// size <= atMost.
+struct SizeBound {
+  EntryDim size, atMost;
+  bool operator==(const SizeBound &other) const {
+    return size == other.size && atMost == other.atMost;
+  }
+};
+
 struct EntryInfo {
   std::string name;     ///< Of the entry, for people.
   std::string function; ///< Symbol in the code.
@@ -63,6 +80,8 @@ struct EntryInfo {
   std::vector<EntryTensor> inputs, outputs;
   std::vector<EntryState> states;
   std::vector<ArenaSlot> arena;
+  std::vector<IndexBound> indexBounds; ///< Callers check these and the next.
+  std::vector<SizeBound> sizeBounds;
 };
 
 } // namespace chorus

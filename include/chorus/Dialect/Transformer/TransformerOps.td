@@ -15,5 +15,6 @@ include "chorus/Dialect/Transformer/LinearOps.td"
 include "chorus/Dialect/Transformer/NormOps.td"
 include "chorus/Dialect/Transformer/AttentionOps.td"
 include "chorus/Dialect/Transformer/HeadOps.td"
+include "chorus/Dialect/Transformer/RequirementOps.td"
 
 #endif // CHORUS_DIALECT_TRANSFORMER_TRANSFORMEROPS_TD
