@@ -104,10 +104,11 @@ StatusOr<OutputPlace> OutputPlace::open(const std::string &path) {
   place.folderFd =
       ::open(place.folderPath.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (place.folderFd < 0) {
-    if (errno == ENOENT || errno == ENOTDIR)
-      return usageError("cannot write " + shown +
-                        ": cannot open its folder: " + std::strerror(errno));
-    return fileError(shown, "open its folder");
+    // Few descriptors or no memory; else the path is wrong.
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+      return fileError(shown, "open its folder");
+    return usageError("cannot write " + shown +
+                      ": cannot open its folder: " + std::strerror(errno));
   }
   return place;
 }

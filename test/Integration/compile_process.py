@@ -112,8 +112,14 @@ def temporary_folders(suite, tiny):
                 target.untouched(case)
             if folder.is_dir():
                 case.equal(os.listdir(folder), [], "files left in the temporary folder")
-    with suite.case("C04 output folder missing") as case:
-        contract_line(run(command(suite, tiny, suite.work / "nowhere/out.chorus")), "chorus-compile", {2, 5})
+    # A path on the command line that is missing is a usage error (docs/Running.md).
+    for name, folder in {"missing": suite.work / "nowhere", "a file": tiny}.items():
+        with suite.case(f"C04 output folder: {name}") as case:
+            contract_line(run(command(suite, tiny, folder / "out.chorus")), "chorus-compile", {2})
+            case.require(name == "a file" or not folder.exists(), "the folder appeared")
+    with suite.case("C04 output folder: read-only") as case:
+        # Not even root writes there.
+        case.note = contract_line(run(command(suite, tiny, "/sys/out.chorus")), "chorus-compile", {5})
 
 
 def signals(suite, seconds):
