@@ -173,19 +173,21 @@ flatbuffers::Offset<artifact::Entry> writeEntry(Builder &b,
 }
 
 flatbuffers::Offset<artifact::Facts> writeFacts(Builder &b,
-                                                const ModelMetadata &metadata) {
+                                                const ModelMetadata &metadata,
+                                                uint64_t packedLinearBytes) {
   const ModelDimensions &d = metadata.dimensions;
   return artifact::CreateFactsDirect(
       b, metadata.name.c_str(), metadata.architecture.c_str(),
       metadata.license.c_str(), metadata.sourceSha256.c_str(),
       metadata.sourceBytes, metadata.numParameters, d.dModel, d.dFF,
-      d.numLayers, d.numHeads, d.numKVHeads, d.headDim);
+      d.numLayers, d.numHeads, d.numKVHeads, d.headDim, packedLinearBytes);
 }
 
 /// What code generation leaves for the metadata.
 struct CodeSegments {
   std::vector<EntryInfo> entries;
   uint64_t weightBytes = 0; ///< That the code addresses.
+  uint64_t linearBytes = 0; ///< Of these, what products read.
   struct Variant {
     const CPUTarget *target;
     uint32_t segment;
@@ -224,7 +226,7 @@ flatbuffers::Offset<artifact::Model> writeModel(Builder &b,
     codes.push_back(artifact::CreateCodeDirect(b, target->name.str().c_str(),
                                                &features, segment, &kernels));
   }
-  auto facts = writeFacts(b, metadata);
+  auto facts = writeFacts(b, metadata, code.linearBytes);
   const SamplingDefaults &s = metadata.sampling;
   artifact::SamplingDefaultsBuilder defaults(b);
   if (s.temperature)
@@ -312,6 +314,7 @@ rt::Status ArtifactCompiler::add(ImportedModel &model) {
 
   CodeSegments code;
   code.weightBytes = plan.sizeBytes();
+  code.linearBytes = plan.factorBytes();
   for (const CPUTarget &target : targetsOf(options)) {
     options.progress("making code for " + target.name.str());
     FailureOr<KernelModule> kernels =

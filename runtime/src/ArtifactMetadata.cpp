@@ -603,6 +603,7 @@ Status Decoder::model(const fb::Model *in, const std::string &path,
     info.numHeads = facts->num_heads();
     info.numKVHeads = facts->num_kv_heads();
     info.headDim = facts->head_dim();
+    info.packedLinearBytes = facts->packed_linear_bytes();
     out.facts = info;
   }
   return sampling(in->sampling(), path + ".sampling", out.sampling);

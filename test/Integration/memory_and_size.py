@@ -12,6 +12,8 @@ import time
 
 from harness import MODEL, Model, Suite, must, run
 
+import gguf
+
 import llama_gguf
 
 MB = 1_000_000
@@ -62,6 +64,27 @@ def sizes(suite):
         bad = [n for n in names if any(w in n.lower() for w in ("llvm", "mlir", "python", "lld"))]
         case.require(not bad, f"links {bad}")
     return idle
+
+
+def linear_bytes(suite):
+    """A panel of 16 rows has the bytes of its rows in the file, so what products
+    read has the size of its tensors there: all matrices, save an embedding that
+    is no vocabulary product as well."""
+    def expected(path):
+        tensors = {t.name: int(t.n_bytes) for t in gguf.GGUFReader(path).tensors if len(t.shape) == 2}
+        tied = "output.weight" not in tensors
+        return sum(size for name, size in tensors.items() if tied or name != "token_embd.weight")
+
+    def found(model):
+        return model.description()["models"][0]["facts"]["packed_linear_bytes"]
+
+    for tied in (True, False):
+        with suite.case(f"bytes of products, {'tied' if tied else 'untied'} embedding") as case:
+            config = llama_gguf.Config(layers=3, d_model=96, d_ff=160, heads=4, kv_heads=2, head_dim=32, vocab=304,
+                                       kind="mix", tied=tied, seed=5)
+            source = suite.work / f"products-{tied}.gguf"
+            llama_gguf.write(source, config)
+            case.equal(found(Model(suite, source)), expected(source), "packed_linear_bytes")
 
 
 def run_memory(suite):
@@ -146,6 +169,7 @@ def main():
     suite.parser.add_argument("--no-large", action="store_true", help="leave the 2 GB model out")
     options = suite.parse()
     idle = sizes(suite)
+    linear_bytes(suite)
     run_memory(suite)
     same_bytes(suite)
     if not options.no_large:

@@ -20,7 +20,9 @@ ModelWork bench::modelWork(const rt::Program &program) {
   ModelWork work;
   const rt::ModelInfo &model = program.model();
   const rt::Artifact &artifact = program.artifact();
-  work.packedBytes = artifact.segmentSize(model.weightsSegment);
+  work.packedBytes = model.facts && model.facts->packedLinearBytes
+                         ? model.facts->packedLinearBytes
+                         : artifact.segmentSize(model.weightsSegment);
   for (const rt::CompileOptionInfo &option : artifact.metadata().options)
     if (option.name == "activations" && option.value == "f32")
       work.int8 = false;

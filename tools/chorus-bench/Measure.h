@@ -29,8 +29,10 @@ struct Configuration {
 struct ModelWork {
   double layerMultiplyAdds = 0;      ///< Of all layers, for one row.
   double vocabularyMultiplyAdds = 0; ///< Of the vocabulary product, one row.
-  uint64_t packedBytes = 0;          ///< Read by a step of one row.
-  bool int8 = true;                  ///< The products run on int8.
+  /// Weights that the products of a step read; the whole segment where the
+  /// artifact does not say.
+  uint64_t packedBytes = 0;
+  bool int8 = true; ///< The products run on int8.
 };
 
 ModelWork modelWork(const rt::Program &program);

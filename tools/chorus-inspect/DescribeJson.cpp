@@ -60,7 +60,8 @@ static Json factsJson(const rt::ModelFacts &facts) {
           {"num_layers", facts.numLayers},
           {"num_heads", facts.numHeads},
           {"num_kv_heads", facts.numKVHeads},
-          {"head_dim", facts.headDim}};
+          {"head_dim", facts.headDim},
+          {"packed_linear_bytes", facts.packedLinearBytes}};
 }
 
 static Json tokenizerJson(const std::optional<TokenizerSummary> &tokenizer,

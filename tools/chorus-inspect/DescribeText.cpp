@@ -80,6 +80,8 @@ static std::string factsText(const rt::ModelFacts &facts) {
   line("heads", std::to_string(facts.numHeads));
   line("kv heads", std::to_string(facts.numKVHeads));
   line("head_dim", std::to_string(facts.headDim));
+  if (facts.packedLinearBytes)
+    line("packed linear", sizeText(facts.packedLinearBytes));
   if (facts.sourceBytes)
     line("source", sizeText(facts.sourceBytes));
   line("source sha256", clean(facts.sourceSha256));

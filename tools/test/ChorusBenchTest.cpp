@@ -49,6 +49,25 @@ TEST(ChorusBench, OneObjectForEachConfiguration) {
   }
 }
 
+TEST(ChorusBench, AShareAboveThePeakFailsTheBench) {
+  // No machine does what these products would be.
+  std::string wide = temporaryFolder() + "/wide.chorus";
+  ToyOptions options;
+  options.dFF = 4000000000u;
+  writeToyArtifact(wide, options);
+  ToolResult result =
+      runTool(CHORUS_BENCH, {wide, "--prompt-tokens", "40", "--generate", "6",
+                             "--threads", "1,2", "--repeat", "1", "--json"});
+  EXPECT_EQ(result.exitCode, 1);
+  // The figures of all configurations are there, and one line says why not.
+  EXPECT_EQ(result.lines().size(), 2u);
+  EXPECT_EQ(result.err.find("chorus-bench: error share: candidates 1, threads "
+                            "1: share.prefill_int8: "),
+            0u)
+      << result.err;
+  EXPECT_EQ(result.err.find('\n'), result.err.size() - 1) << result.err;
+}
+
 TEST(ChorusBench, TextAndUsage) {
   ToolResult result =
       runTool(CHORUS_BENCH, {toy(), "--prompt-tokens", "8", "--generate", "1",

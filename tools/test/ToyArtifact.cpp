@@ -128,7 +128,8 @@ makeModel(const test::ToyOptions &options, uint64_t weightsBytes) {
   model->stop_ids = {TOY_END};
   model->facts = std::make_unique<artifact::FactsT>();
   model->facts->name = "Toy";
-  model->facts->d_model = model->facts->d_ff = 1;
+  model->facts->d_model = 1;
+  model->facts->d_ff = options.dFF;
   model->facts->num_layers = model->facts->num_heads =
       model->facts->num_kv_heads = model->facts->head_dim = 1;
   return model;

@@ -4,6 +4,7 @@
 #ifndef CHORUS_TOOLS_TEST_TOYARTIFACT_H
 #define CHORUS_TOOLS_TEST_TOYARTIFACT_H
 
+#include <cstdint>
 #include <string>
 
 namespace chorus::test {
@@ -15,6 +16,8 @@ struct ToyOptions {
   bool tokenizer = true;
   /// The model judges its own candidates: toyJudgeTemplate, toyScore.
   bool verifier = false;
+  /// What the artifact says of its products' width.
+  uint32_t dFF = 1;
 };
 
 inline constexpr const char *toyJudgeTemplate =

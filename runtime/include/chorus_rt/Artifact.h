@@ -119,6 +119,8 @@ struct ModelFacts {
   uint64_t sourceBytes = 0, parameters = 0;
   uint32_t dModel = 0, dFF = 0, numLayers = 0, numHeads = 0, numKVHeads = 0,
            headDim = 0;
+  /// Packed weights that products read; 0 in files that do not say.
+  uint64_t packedLinearBytes = 0;
 };
 
 /// Sampling defaults of the model's own file.
