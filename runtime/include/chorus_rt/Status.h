@@ -77,9 +77,9 @@ public:
 
   bool ok() const { return content.has_value(); }
   const Status &status() const { return failure; }
-  T &operator*() { return *content; }
+  T &operator*() { return *content; } // NOLINT(*optional-access)
   const T &operator*() const { return *content; }
-  T *operator->() { return &*content; }
+  T *operator->() { return &*content; } // NOLINT(*optional-access)
   const T *operator->() const { return &*content; }
 
 private:
