@@ -2,6 +2,7 @@
 
 #include "chorus_rt/Prompt.h"
 
+#include "JsonCursor.h"
 #include "chorus_rt/ChatTemplate.h"
 #include "chorus_rt/Utf8.h"
 
@@ -14,7 +15,7 @@ namespace chorus::rt {
 using Json = nlohmann::ordered_json;
 
 /// Messages nest: array, object, content parts, and what tools put there.
-static constexpr int maxMessageDepth = 64;
+static constexpr size_t maxMessageDepth = 64;
 
 static Status promptOutOfMemory() {
   return limitError("N10", "prompt", "out of memory");
@@ -38,28 +39,6 @@ StatusOr<Prompt> promptFromText(const Tokenizer &tokenizer, std::string text,
   return prompt;
 } catch (const std::bad_alloc &) {
   return promptOutOfMemory();
-}
-
-/// The deepest nesting of arrays and objects, strings left out.
-static int nestingOf(std::string_view json) {
-  int depth = 0, deepest = 0;
-  bool inString = false;
-  for (size_t i = 0; i < json.size(); ++i) {
-    char c = json[i];
-    if (inString) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        inString = false;
-    } else if (c == '"') {
-      inString = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return deepest;
 }
 
 static Status checkMessages(const Json &messages, const std::string &place) {
@@ -93,8 +72,9 @@ StatusOr<Json> parseMessages(std::string_view json,
                           std::to_string(Tokenizer::maxTextBytes));
   if (size_t at = findInvalidUtf8(json); at != std::string_view::npos)
     return refused("T09", place + " @" + std::to_string(at), "invalid UTF-8");
-  if (nestingOf(json) > maxMessageDepth)
-    return refused("T01", place,
+  if (size_t at = JsonCursor::findDeeperThan(json, maxMessageDepth);
+      at != std::string_view::npos)
+    return refused("T01", place + " @" + std::to_string(at),
                    "nested deeper than " + std::to_string(maxMessageDepth));
   Json messages;
   try {

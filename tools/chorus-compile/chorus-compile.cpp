@@ -22,13 +22,13 @@ using namespace chorus;
 
 namespace {
 
-struct Options {
-  std::string input, output, stopAfter, reproFolder;
+struct Options : tool::ModelArguments {
+  std::string stopAfter, reproFolder;
   /// A verifier is a file, or "self".
   std::string verifier, verifierTemplate, score;
   std::vector<std::string> targets{"cpu"};
   std::string activations = "int8", cacheType = "f16";
-  bool reference = false, orderFree = false, timeReport = false, allowNonfinite = false,
+  bool reference = false, orderFree = false, timeReport = false,
        listSupported = false;
   tool::ChildLimits limits;
 };
@@ -95,10 +95,8 @@ rt::Status compile(const Options &options, ArtifactWriter *writer,
   auto import = [&](const std::string &path) {
     compileOptions.progress("reading " +
                             std::filesystem::path(path).filename().string());
-    ImportOptions importOptions;
-    importOptions.allowNonfinite = options.allowNonfinite;
     rt::StatusOr<ImportedModel> model =
-        importModel(path, importOptions, context);
+        importModel(path, ImportOptions{options.allowNonfinite}, context);
     console.clearProgress();
     if (model.ok())
       for (const std::string &warning : model->metadata.warnings)
@@ -147,12 +145,11 @@ void saveRepro(const Options &options, const std::string &error) {
   fs::copy_file(options.input, folder / fs::path(options.input).filename(),
                 fs::copy_options::overwrite_existing, failure);
   if (FILE *file = std::fopen((folder / "command.txt").c_str(), "w")) {
-    std::fprintf(file,
-                 "chorus-compile %s --activations=%s --kv-cache=%s%s%s\n%s\n",
-                 fs::path(options.input).filename().c_str(),
-                 options.activations.c_str(), options.cacheType.c_str(),
-                 options.reference ? " --reference" : "",
-                 options.orderFree ? " --order-free" : "", error.c_str());
+    std::fprintf(
+        file, "chorus-compile %s --activations=%s --kv-cache=%s%s%s\n%s\n",
+        fs::path(options.input).filename().c_str(), options.activations.c_str(),
+        options.cacheType.c_str(), options.reference ? " --reference" : "",
+        options.orderFree ? " --order-free" : "", error.c_str());
     std::fclose(file);
   }
 }
@@ -190,12 +187,7 @@ int main(int argc, char **argv) {
   int exitCode = tool::runTool(
       argc, argv, description,
       [&](CLI::App &app) {
-        auto *input =
-            app.add_option("IN", options.input, "The model: .gguf or .mlir");
-        input->check(tool::readablePath());
-        app.add_option("-o,--output", options.output,
-                       "File to write (default: STEM.chorus)")
-            ->type_name("FILE");
+        auto *input = tool::addModelArguments(app, options, "STEM.chorus");
         app.add_option("--generator", options.input, "The same as IN")
             ->check(tool::readablePath())
             ->excludes(input)
@@ -242,9 +234,6 @@ int main(int argc, char **argv) {
                      "bits then depend on what runs beside (for measuring what "
                      "equal bits cost)")
             ->excludes("--reference")
-            ->group(numbers);
-        app.add_flag("--allow-nonfinite", options.allowNonfinite,
-                     "Accept NaN and infinities among the weights")
             ->group(numbers);
         const char *code = "Code";
         app.add_option("--target", options.targets, "Machines to make code for")

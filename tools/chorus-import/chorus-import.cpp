@@ -41,16 +41,15 @@ static rt::Status writeToStdout(const std::string &text) {
 }
 
 /// The model's graph form as text.
-static rt::StatusOr<std::string> import(const std::string &input,
-                                        const std::string &output,
-                                        const ImportOptions &options,
+static rt::StatusOr<std::string> import(const tool::ModelArguments &arguments,
                                         tool::Console &console) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-  rt::StatusOr<ImportedModel> model = importModel(input, options, context);
+  rt::StatusOr<ImportedModel> model = importModel(
+      arguments.input, ImportOptions{arguments.allowNonfinite}, context);
   CHORUS_RETURN_IF_ERROR(model.status());
   for (const std::string &warning : model->metadata.warnings)
     console.warning("import", warning);
-  renameParameterFiles(*model->module, input, output);
+  renameParameterFiles(*model->module, arguments.input, arguments.output);
   CHORUS_RETURN_IF_ERROR(model->parameters->checkUnchanged());
   std::string text;
   llvm::raw_string_ostream stream(text);
@@ -60,8 +59,7 @@ static rt::StatusOr<std::string> import(const std::string &input,
 
 int main(int argc, char **argv) {
   rt::FileMapping::installFaultHandler();
-  std::string input, output;
-  ImportOptions options;
+  tool::ModelArguments arguments;
   int stopped = 0;
   tool::ToolDescription description;
   description.name = "chorus-import";
@@ -73,18 +71,11 @@ int main(int argc, char **argv) {
   int exitCode = tool::runTool(
       argc, argv, description,
       [&](CLI::App &app) {
-        app.add_option("IN", input, "The model: .gguf or .mlir")
-            ->required()
-            ->check(tool::readablePath());
-        app.add_option("-o,--output", output,
-                       "File to write (default and '-': stdout)")
-            ->type_name("FILE")
-            ->group("Output");
-        app.add_flag("--allow-nonfinite", options.allowNonfinite,
-                     "Accept NaN and infinities among the weights")
-            ->group("Checks");
+        tool::addModelArguments(app, arguments, "stdout, as is '-'")
+            ->required();
       },
       [&](tool::Console &console) -> rt::Status {
+        std::string &output = arguments.output;
         if (output == "-")
           output.clear();
         std::optional<rt::AtomicFile> file;
@@ -96,8 +87,7 @@ int main(int argc, char **argv) {
         CHORUS_RETURN_IF_ERROR(tool::runInChild(
             {},
             [&]() -> rt::Status {
-              rt::StatusOr<std::string> text =
-                  import(input, output, options, console);
+              rt::StatusOr<std::string> text = import(arguments, console);
               CHORUS_RETURN_IF_ERROR(text.status());
               if (!file)
                 return writeToStdout(*text);

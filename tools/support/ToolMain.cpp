@@ -84,6 +84,19 @@ CLI::Validator tool::readablePath(bool standardInput) {
       "FILE", "readable path");
 }
 
+CLI::Option *tool::addModelArguments(CLI::App &app, ModelArguments &arguments,
+                                     const std::string &outputDefault) {
+  CLI::Option *input =
+      app.add_option("IN", arguments.input, "The model: .gguf or .mlir")
+          ->check(readablePath());
+  app.add_option("-o,--output", arguments.output,
+                 "File to write (default: " + outputDefault + ")")
+      ->type_name("FILE");
+  app.add_flag("--allow-nonfinite", arguments.allowNonfinite,
+               "Accept NaN and infinities among the weights");
+  return input;
+}
+
 /// The first argument that no option took, as a usage error.
 static rt::Status unexpectedArgument(const CLI::App &app,
                                      const std::string &argument) {

@@ -45,6 +45,17 @@ int runTool(int argc, char **argv, const ToolDescription &description,
 /// left to the reader, which knows the right error.
 CLI::Validator readablePath(bool standardInput = false);
 
+/// What tools that read a model have in common.
+struct ModelArguments {
+  std::string input, output;
+  bool allowNonfinite = false;
+};
+
+/// Adds them to the command line; `outputDefault` is what the help says where
+/// no output is named. Returns the option of the input.
+CLI::Option *addModelArguments(CLI::App &app, ModelArguments &arguments,
+                               const std::string &outputDefault);
+
 /// The name in `known` that differs least from `unknown`, empty if none is
 /// near.
 std::string nearestName(const std::string &unknown,

@@ -489,6 +489,13 @@ TEST(ChorusRun, T01_MalformedMessages) {
   std::string deep = R"([{"role":"user","content":)" +
                      std::string(100000, '[') + std::string(100000, ']') + "}]";
   refuse(deep);
+  auto nested = [](size_t depth) {
+    return R"([{"role":"user","content":"x","more":)" +
+           std::string(depth - 2, '[') + std::string(depth - 2, ']') + "}]";
+  };
+  refuse(nested(65));
+  std::string path = writeTemporary("deep.json", nested(64));
+  EXPECT_EQ(runToy({"--messages", path, "--print-prompt"}).exitCode, 0);
 }
 
 TEST(ChorusRun, MaxMemoryRefusesTheRun) {

@@ -90,27 +90,19 @@ private:
 };
 
 /// result[.., c] = table[tokens[..], c]
-struct DecomposeEmbedding : OpConversionPattern<EmbeddingOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(EmbeddingOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    LinalgBuilder l(rewriter, op.getLoc());
-    Value tokens = adaptor.getTokens();
-    Weight table(l, op.getTable());
-    unsigned leading = l.rank(tokens);
-    Sizes sizes = l.sizes(tokens);
-    sizes.push_back(l.size(l.width(op.getResult())));
-    rewriter.replaceOp(op,
-                       l.generic(leading + 1, 0, {{tokens, l.dims(leading)}},
-                                 l.empty(sizes, l.f32), l.dims(leading + 1),
-                                 [&](ValueRange elements) {
-                                   return table.value(l.toIndex(elements[0]),
-                                                      l.loopIndex(leading));
-                                 }));
-    return success();
-  }
-};
+Value defineEmbedding(LinalgBuilder &l, EmbeddingOp op,
+                      EmbeddingOp::Adaptor adaptor) {
+  Value tokens = adaptor.getTokens();
+  Weight table(l, op.getTable());
+  unsigned leading = l.rank(tokens);
+  Sizes sizes = l.sizes(tokens);
+  sizes.push_back(l.size(l.width(op.getResult())));
+  return l.generic(
+      leading + 1, 0, {{tokens, l.dims(leading)}}, l.empty(sizes, l.f32),
+      l.dims(leading + 1), [&](ValueRange elements) {
+        return table.value(l.toIndex(elements[0]), l.loopIndex(leading));
+      });
+}
 
 /// Values [.., d] i32 (of two terms 256 * high + low), scales [.., d / 32] and
 /// scaled sums [.., d / 32] f32.
@@ -311,7 +303,7 @@ struct DecomposeLinear : OpConversionPattern<LinearOp> {
 
 void chorus::populateLinearPatterns(const TypeConverter &converter,
                                     RewritePatternSet &patterns) {
-  patterns
-      .add<DecomposeEmbedding, DecomposeQuantizeActivations, DecomposeLinear>(
-          converter, patterns.getContext());
+  patterns.add<Decompose<EmbeddingOp, defineEmbedding>,
+               DecomposeQuantizeActivations, DecomposeLinear>(
+      converter, patterns.getContext());
 }

@@ -34,106 +34,72 @@ namespace chorus {
 
 namespace {
 
-struct DecomposeRMSNorm : OpConversionPattern<RMSNormOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(RMSNormOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    LinalgBuilder l(rewriter, op.getLoc());
-    Value input = adaptor.getInput();
-    unsigned rank = l.rank(input);
-    AffineExprs at = l.dims(rank), row = l.dims(rank - 1);
-    Sizes sizes = l.sizes(input), perRow(sizes.begin(), sizes.end() - 1);
-    auto epsilon = static_cast<float>(op.getEpsilon().convertToDouble());
-    auto width = static_cast<float>(l.width(input));
-    Value squares =
-        l.generic(rank, 1, {{input, at}}, l.filled(perRow, l.number(0)), row,
-                  [&](ValueRange elements) {
-                    return l.fma(elements[0], elements[0], elements[1]);
-                  });
-    Value scales = l.elementwise({squares}, l.f32, [&](ValueRange elements) {
-      Value mean = l.div(elements[0], l.number(width));
-      Value root = math::SqrtOp::create(l.builder, l.loc,
-                                        l.add(mean, l.number(epsilon)));
-      return l.div(l.number(1), root);
-    });
-    Value result = l.generic(
-        rank, 0,
-        {{input, at}, {scales, row}, {adaptor.getWeight(), {at.back()}}},
-        l.empty(sizes, l.f32), at, [&](ValueRange elements) {
-          return l.mul(l.mul(elements[0], elements[1]), elements[2]);
-        });
-    rewriter.replaceOp(op, result);
-    return success();
-  }
-};
+Value defineRMSNorm(LinalgBuilder &l, RMSNormOp op,
+                    RMSNormOp::Adaptor adaptor) {
+  Value input = adaptor.getInput();
+  unsigned rank = l.rank(input);
+  AffineExprs at = l.dims(rank), row = l.dims(rank - 1);
+  Sizes sizes = l.sizes(input), perRow(sizes.begin(), sizes.end() - 1);
+  auto epsilon = static_cast<float>(op.getEpsilon().convertToDouble());
+  auto width = static_cast<float>(l.width(input));
+  Value squares =
+      l.generic(rank, 1, {{input, at}}, l.filled(perRow, l.number(0)), row,
+                [&](ValueRange elements) {
+                  return l.fma(elements[0], elements[0], elements[1]);
+                });
+  Value scales = l.elementwise({squares}, l.f32, [&](ValueRange elements) {
+    Value mean = l.div(elements[0], l.number(width));
+    Value root =
+        math::SqrtOp::create(l.builder, l.loc, l.add(mean, l.number(epsilon)));
+    return l.div(l.number(1), root);
+  });
+  return l.generic(
+      rank, 0, {{input, at}, {scales, row}, {adaptor.getWeight(), {at.back()}}},
+      l.empty(sizes, l.f32), at, [&](ValueRange elements) {
+        return l.mul(l.mul(elements[0], elements[1]), elements[2]);
+      });
+}
 
-struct DecomposeGLU : OpConversionPattern<GLUOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(GLUOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    LinalgBuilder l(rewriter, op.getLoc());
-    rewriter.replaceOp(
-        op, l.elementwise({adaptor.getGate(), adaptor.getUp()}, l.f32,
-                          [&](ValueRange elements) {
-                            Value x = elements[0];
-                            Value below =
-                                l.add(l.number(1), l.exp(l.negate(x)));
-                            return l.mul(l.div(x, below), elements[1]);
-                          }));
-    return success();
-  }
-};
+Value defineGLU(LinalgBuilder &l, GLUOp op, GLUOp::Adaptor adaptor) {
+  return l.elementwise({adaptor.getGate(), adaptor.getUp()}, l.f32,
+                       [&](ValueRange elements) {
+                         Value x = elements[0];
+                         Value below = l.add(l.number(1), l.exp(l.negate(x)));
+                         return l.mul(l.div(x, below), elements[1]);
+                       });
+}
 
 /// result[r, c] = input[rows[r], c]
-struct DecomposeSelectRows : OpConversionPattern<SelectRowsOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(SelectRowsOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    LinalgBuilder l(rewriter, op.getLoc());
-    Sizes sizes = {l.sizes(adaptor.getRows())[0],
-                   l.sizes(adaptor.getInput())[1]};
-    rewriter.replaceOp(
-        op,
-        l.generic(2, 0, {{adaptor.getRows(), {l.dim(0)}}},
-                  l.empty(sizes, l.f32), l.dims(2), [&](ValueRange elements) {
-                    return l.read(adaptor.getInput(),
-                                  {l.toIndex(elements[0]), l.loopIndex(1)});
-                  }));
-    return success();
-  }
-};
+Value defineSelectRows(LinalgBuilder &l, SelectRowsOp op,
+                       SelectRowsOp::Adaptor adaptor) {
+  Sizes sizes = {l.sizes(adaptor.getRows())[0], l.sizes(adaptor.getInput())[1]};
+  return l.generic(2, 0, {{adaptor.getRows(), {l.dim(0)}}},
+                   l.empty(sizes, l.f32), l.dims(2), [&](ValueRange elements) {
+                     return l.read(adaptor.getInput(),
+                                   {l.toIndex(elements[0]), l.loopIndex(1)});
+                   });
+}
 
-struct DecomposeLogSumExp : OpConversionPattern<LogSumExpOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(LogSumExpOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    LinalgBuilder l(rewriter, op.getLoc());
-    Value input = adaptor.getInput();
-    unsigned rank = l.rank(input);
-    AffineExprs at = l.dims(rank), row = l.dims(rank - 1);
-    Sizes sizes = l.sizes(input), perRow(sizes.begin(), sizes.end() - 1);
-    Value lowest = l.number(-std::numeric_limits<float>::infinity());
-    Value largest = l.generic(rank, 1, {{input, at}}, l.filled(perRow, lowest),
-                              row, [&](ValueRange elements) {
-                                return l.maximum(elements[0], elements[1]);
-                              });
-    Value sums = l.generic(
-        rank, 1, {{input, at}, {largest, row}}, l.filled(perRow, l.number(0)),
-        row, [&](ValueRange elements) {
-          return l.add(elements[2], l.exp(l.sub(elements[0], elements[1])));
-        });
-    rewriter.replaceOp(
-        op, l.elementwise({sums, largest}, l.f32, [&](ValueRange elements) {
-          Value log = math::LogOp::create(l.builder, l.loc, elements[0]);
-          return l.add(log, elements[1]);
-        }));
-    return success();
-  }
-};
+Value defineLogSumExp(LinalgBuilder &l, LogSumExpOp op,
+                      LogSumExpOp::Adaptor adaptor) {
+  Value input = adaptor.getInput();
+  unsigned rank = l.rank(input);
+  AffineExprs at = l.dims(rank), row = l.dims(rank - 1);
+  Sizes sizes = l.sizes(input), perRow(sizes.begin(), sizes.end() - 1);
+  Value lowest = l.number(-std::numeric_limits<float>::infinity());
+  Value largest = l.generic(
+      rank, 1, {{input, at}}, l.filled(perRow, lowest), row,
+      [&](ValueRange elements) { return l.maximum(elements[0], elements[1]); });
+  Value sums = l.generic(
+      rank, 1, {{input, at}, {largest, row}}, l.filled(perRow, l.number(0)),
+      row, [&](ValueRange elements) {
+        return l.add(elements[2], l.exp(l.sub(elements[0], elements[1])));
+      });
+  return l.elementwise({sums, largest}, l.f32, [&](ValueRange elements) {
+    Value log = math::LogOp::create(l.builder, l.loc, elements[0]);
+    return l.add(log, elements[1]);
+  });
+}
 
 bool isSplatTensor(Operation *op) {
   auto constant = dyn_cast<arith::ConstantOp>(op);
@@ -217,9 +183,10 @@ void chorus::populateTransformerToLinalgPatterns(const TypeConverter &converter,
                                                  RewritePatternSet &patterns) {
   populateLinearPatterns(converter, patterns);
   populateAttentionPatterns(converter, patterns);
-  patterns.add<DecomposeRMSNorm, DecomposeGLU, DecomposeSelectRows,
-               DecomposeLogSumExp, DecomposeSplat>(converter,
-                                                   patterns.getContext());
+  patterns.add<Decompose<RMSNormOp, defineRMSNorm>, Decompose<GLUOp, defineGLU>,
+               Decompose<SelectRowsOp, defineSelectRows>,
+               Decompose<LogSumExpOp, defineLogSumExp>, DecomposeSplat>(
+      converter, patterns.getContext());
   linalg::populateElementwiseToLinalgConversionPatterns(patterns);
 }
 
