@@ -33,6 +33,17 @@ namespace {
 // Graph form
 //===----------------------------------------------------------------------===//
 
+/// Whether `op` divides integers by what may be 0, or -1, by which the least
+/// integer overflows: both end the process that runs it.
+bool mayTrap(Operation *op) {
+  if (!isa<arith::DivSIOp, arith::DivUIOp, arith::RemSIOp, arith::RemUIOp,
+           arith::CeilDivSIOp, arith::CeilDivUIOp, arith::FloorDivSIOp>(op))
+    return false;
+  APInt divisor;
+  return !matchPattern(op->getOperand(1), m_ConstantInt(&divisor)) ||
+         divisor.isZero() || divisor.isAllOnes();
+}
+
 LogicalResult verifyGraphOp(Operation *op) {
   auto isState = [](Type type) { return isa<StateType>(type); };
   if (llvm::any_of(op->getOperandTypes(), isState) ||
@@ -45,6 +56,9 @@ LogicalResult verifyGraphOp(Operation *op) {
                              "graph form are unrolled");
     return success();
   }
+  if (mayTrap(op))
+    return op->emitOpError(
+        "divides by what is no constant, or by 0 or -1, which may trap");
   StringRef dialect = op->getName().getDialectNamespace();
   if (llvm::is_contained({"func", "arith", "math", "tensor", "linalg"},
                          dialect))

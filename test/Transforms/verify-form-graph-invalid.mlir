@@ -57,3 +57,36 @@ func.func @main(%tokens: tensor<?x?xi32> {transformer.name = "tokens"}) -> (tens
   %x = transformer.embedding %twice, %e : tensor<?x?xi32>, tensor<65x65xf32> -> tensor<?x?x65xf32>
   return %x : tensor<?x?x65xf32>
 }
+
+// -----
+
+func.func @division(%x: tensor<?xi32>, %y: tensor<?xi32>) -> tensor<?xi32> {
+  // expected-error @below {{'arith.divsi' op divides by what is no constant, or by 0 or -1, which may trap}}
+  %z = arith.divsi %x, %y : tensor<?xi32>
+  return %z : tensor<?xi32>
+}
+
+// -----
+
+func.func @remainder(%x: tensor<4xi32>) -> tensor<4xi32> {
+  %seven = arith.constant dense<7> : tensor<4xi32>
+  %zero = arith.constant dense<0> : tensor<4xi32>
+  %y = arith.remsi %x, %seven : tensor<4xi32>
+  // expected-error @below {{'arith.remui' op divides by what is no constant, or by 0 or -1, which may trap}}
+  %z = arith.remui %y, %zero : tensor<4xi32>
+  return %z : tensor<4xi32>
+}
+
+// -----
+
+#id = affine_map<(d0) -> (d0)>
+func.func @division_in_a_body(%x: tensor<?xi32>, %out: tensor<?xi32>) -> tensor<?xi32> {
+  %minus = arith.constant -1 : i32
+  %r = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%x : tensor<?xi32>) outs(%out : tensor<?xi32>) {
+  ^bb0(%a: i32, %unused: i32):
+    // expected-error @below {{'arith.divsi' op divides by what is no constant, or by 0 or -1, which may trap}}
+    %q = arith.divsi %a, %minus : i32
+    linalg.yield %q : i32
+  } -> tensor<?xi32>
+  return %r : tensor<?xi32>
+}
