@@ -133,6 +133,8 @@ std::string nameOf(Type weightType);
 
 /// Emits "chorus_sampling_masses" of the step ABI. SamplingKernels.cpp.
 void emitSamplingMasses(KernelBuilder &k);
+/// Emits "chorus_exp" and "chorus_log" of the step ABI. SamplingKernels.cpp.
+void emitScalarFunctions(KernelBuilder &k);
 
 } // namespace chorus
 

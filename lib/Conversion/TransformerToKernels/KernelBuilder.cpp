@@ -7,6 +7,8 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
+#include <limits>
+
 using namespace mlir;
 
 namespace chorus {
@@ -495,6 +497,51 @@ Value KernelBuilder::expNonPositive(Value x) {
   Value underflow = arith::CmpFOp::create(
       builder, loc, arith::CmpFPredicate::OLT, x, c(-87.0f));
   return select(underflow, c(0.0f), result);
+}
+
+Value KernelBuilder::expF64(Value x) {
+  constexpr double shift = 0x1.8p52; // Leaves the integer in the low bits.
+  Value t = fma(x, constantF64(0x1.71547652b82fep+0), constantF64(shift));
+  Value n = subf(t, constantF64(shift));
+  Value r = fma(n, constantF64(-0x1.62e42fefa39efp-1), x);
+  r = fma(n, constantF64(-0x1.abc9e3b39803fp-56), r);
+  // Taylor's series up to r^13; |r| <= log(2) / 2.
+  double factorial = 6227020800; // 13!
+  Value p = constantF64(1 / factorial);
+  for (int64_t k = 13; k >= 1; --k) {
+    factorial /= static_cast<double>(k);
+    p = fma(p, r, constantF64(1 / factorial));
+  }
+  Value exponent = shiftLeft(bitcast(t, i64), constant(52));
+  Value result = bitcast(add(bitcast(p, i64), exponent), f64);
+  result = select(greater(constantF64(-708), x), constantF64(0), result);
+  return select(greater(x, constantF64(709)),
+                constantF64(std::numeric_limits<double>::infinity()), result);
+}
+
+Value KernelBuilder::logF64(Value x) {
+  // x = f * 2^exponent, f in [sqrt(1/2), sqrt(2)); log(f) is
+  // 2 atanh((f - 1) / (f + 1)).
+  Value bits = bitcast(x, i64);
+  Value exponent = sub(shiftRight(bits, constant(52)), constant(1023));
+  Value fraction =
+      bitcast(arith::OrIOp::create(builder, loc,
+                                   bitAnd(bits, constant(0xfffffffffffffLL)),
+                                   constant(0x3ff0000000000000LL))
+                  .getResult(),
+              f64);
+  Value high = greater(fraction, constantF64(1.4142135623730951));
+  fraction = select(high, mulf(fraction, constantF64(0.5)), fraction);
+  exponent = select(high, add(exponent, 1), exponent);
+  Value one = constantF64(1);
+  Value s = divf(subf(fraction, one), addf(fraction, one));
+  Value z = mulf(s, s);
+  Value series = constantF64(1.0 / 21);
+  for (int64_t n = 19; n >= 1; n -= 2)
+    series = fma(series, z, constantF64(1.0 / static_cast<double>(n)));
+  Value exponentValue = arith::SIToFPOp::create(builder, loc, f64, exponent);
+  return fma(exponentValue, constantF64(0.6931471805599453),
+             mulf(mulf(constantF64(2), s), series));
 }
 
 Value KernelBuilder::silu(Value x) {

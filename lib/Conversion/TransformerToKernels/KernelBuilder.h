@@ -136,6 +136,10 @@ public:
 
   /// exp for x <= 0 as the numeric contract says.
   Value expNonPositive(Value x);
+  /// exp of an f64: 0 below -708, infinite above 709.
+  Value expF64(Value x);
+  /// log of a positive, normal f64.
+  Value logF64(Value x);
   /// SiLU as the numeric contract says.
   Value silu(Value x);
 

@@ -428,32 +428,10 @@ void EntryLowering::emitRow(LogSumExpOp op, Value row) {
   Value sum =
       k.treeSum(k.addf(k.addf(sums[0], sums[2]), k.addf(sums[1], sums[3])));
 
-  // log in f64: exponent and 2 atanh((f - 1) / (f + 1)).
   Value wide = arith::ExtFOp::create(k.builder, k.loc, k.f64, sum);
-  Value bits = k.bitcast(wide, k.i64);
-  Value exponent = k.sub(k.shiftRight(bits, k.constant(52)), k.constant(1023));
-  Value fraction = k.bitcast(
-      arith::OrIOp::create(k.builder, k.loc,
-                           k.bitAnd(bits, k.constant(0xfffffffffffffLL)),
-                           k.constant(0x3ff0000000000000LL))
-          .getResult(),
-      k.f64);
-  Value high = k.greater(fraction, k.constantF64(1.4142135623730951));
-  fraction = k.select(high, k.mulf(fraction, k.constantF64(0.5)), fraction);
-  exponent = k.select(high, k.add(exponent, 1), exponent);
-  Value one = k.constantF64(1);
-  Value s = k.divf(k.subf(fraction, one), k.addf(fraction, one));
-  Value z = k.mulf(s, s);
-  Value series = k.constantF64(1.0 / 21);
-  for (int64_t n = 19; n >= 1; n -= 2)
-    series = k.fma(series, z, k.constantF64(1.0 / static_cast<double>(n)));
-  Value exponentValue =
-      arith::SIToFPOp::create(k.builder, k.loc, k.f64, exponent);
-  Value log = k.fma(exponentValue, k.constantF64(0.6931471805599453),
-                    k.mulf(k.mulf(k.constantF64(2), s), series));
   Value maxWide = arith::ExtFOp::create(k.builder, k.loc, k.f64, max);
   // sum - sum is NaN for a NaN, and carries it into the result.
-  Value result = k.addf(k.addf(maxWide, log), k.subf(wide, wide));
+  Value result = k.addf(k.addf(maxWide, k.logF64(wide)), k.subf(wide, wide));
   Value narrow = arith::TruncFOp::create(k.builder, k.loc, k.f32, result);
   k.store(narrow, k.offset(buffer(op.getResult()).base, k.mul(row, 4)));
 }

@@ -1,4 +1,4 @@
-//===- SamplingKernels.cpp - Integer masses of a row of logits ------------===//
+//===- SamplingKernels.cpp - What sampling and scoring take of mathematics ===//
 
 #include "EntryLowering.h"
 
@@ -34,6 +34,23 @@ void emitSamplingMasses(KernelBuilder &k) {
     k.store(massesOf(x, 1), k.offset(masses, k.mul(at, 8)));
   });
   k.end();
+}
+
+static void emitMap(KernelBuilder &k, llvm::StringRef name,
+                    llvm::function_ref<Value(Value)> function) {
+  mlir::LLVM::LLVMFuncOp map =
+      k.begin(name, {k.ptr, k.i64, k.ptr}, /*exported=*/true);
+  k.loop(k.constant(0), map.getArgument(1), 1, [&](Value i) {
+    Value at = k.mul(i, 8);
+    Value x = k.load(k.f64, k.offset(map.getArgument(0), at));
+    k.store(function(x), k.offset(map.getArgument(2), at));
+  });
+  k.end();
+}
+
+void emitScalarFunctions(KernelBuilder &k) {
+  emitMap(k, "chorus_exp", [&](Value x) { return k.expF64(x); });
+  emitMap(k, "chorus_log", [&](Value x) { return k.logF64(x); });
 }
 
 } // namespace chorus

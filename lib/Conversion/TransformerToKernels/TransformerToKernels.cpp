@@ -36,6 +36,7 @@ FailureOr<KernelModule> lowerToKernels(ModuleOp source,
     result.entries.push_back(plan.info);
   }
   emitSamplingMasses(k);
+  emitScalarFunctions(k);
   result.kernels = std::move(k.kernels);
   return result;
 }

@@ -16,6 +16,8 @@
 //        V3:   llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"
 //     CHECK: llvm.func internal @f.1.linear.q4_1.64x40(
 //     CHECK: llvm.func @chorus_sampling_masses(
+//     CHECK: llvm.func @chorus_exp(
+//     CHECK: llvm.func @chorus_log(
 func.func @f(%x: tensor<?x64xf32>) -> tensor<?x40xf32> {
   %w = transformer.parameter "m.gguf" ["w"] : tensor<40x64x!transformer.q4_1>
   %q = transformer.quantize_activations %x : tensor<?x64xf32> -> tensor<?x64x!transformer.act_q8>
