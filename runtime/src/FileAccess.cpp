@@ -74,10 +74,17 @@ Status fileError(std::string place, const std::string &what) {
                  "cannot " + what + ": " + std::strerror(error));
 }
 
+static std::string unnamedName(const OutputPlace &place) {
+  return place.hiddenName("scratch");
+}
+
+void removeUnnamedFile(const OutputPlace &place) {
+  unlinkat(place.folder(), unnamedName(place).c_str(), 0);
+}
+
 StatusOr<int> createUnnamedFile(const OutputPlace &place) {
-  std::string name = place.hiddenName("scratch");
-  // One that a killed process left between the two calls.
-  unlinkat(place.folder(), name.c_str(), 0);
+  removeUnnamedFile(place);
+  std::string name = unnamedName(place);
   int fd = openat(place.folder(), name.c_str(),
                   O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0)

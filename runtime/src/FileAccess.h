@@ -28,6 +28,9 @@ Status fileError(std::string place, const std::string &what);
 /// descriptor.
 StatusOr<int> createUnnamedFile(const OutputPlace &place);
 
+/// Removes what a process that was killed within createUnnamedFile() left.
+void removeUnnamedFile(const OutputPlace &place);
+
 } // namespace chorus::rt
 
 #endif // CHORUS_RT_FILEACCESS_H

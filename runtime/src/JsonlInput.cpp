@@ -13,7 +13,8 @@
 
 namespace chorus::rt {
 
-static constexpr size_t pieceBytes = 256 << 10;
+/// Read at once; also how often the file is checked.
+static constexpr size_t pieceBytes = 64 << 10;
 
 StatusOr<JsonlInput>
 JsonlInput::open(const std::string &path, const OutputPlace &output,

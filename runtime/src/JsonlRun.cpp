@@ -242,8 +242,9 @@ Status Run::openAll() {
     StatusOr<Journal> locked = Journal::open(place);
     CHORUS_RETURN_IF_ERROR(locked.status());
     journal.emplace(std::move(*locked));
-    // Whether the output can be written, before there is anything to lose; and
-    // what a killed process left of it goes.
+    // What a killed process left goes; and whether the output can be written
+    // is known before there is anything to lose.
+    removeUnnamedFile(place);
     CHORUS_RETURN_IF_ERROR(AtomicFile::create(options.output).status());
   }
   // The copy of stdin has the name that the lock protects.
@@ -309,6 +310,9 @@ Status Run::beginJournal() {
     note(journal->shown() + ": " + std::to_string(state->damagedRegions) +
          " damaged places, the first at byte " +
          std::to_string(state->firstDamage) + ", are run again");
+  if (state->records > 0)
+    note(journal->shown() + ": goes on after " +
+         std::to_string(state->records) + " finished records");
   StatusOr<Sorter::Reader> entries = journal->entries();
   CHORUS_RETURN_IF_ERROR(entries.status());
   found.emplace(std::move(*entries));
