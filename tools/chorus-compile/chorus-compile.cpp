@@ -6,6 +6,7 @@
 #include "chorus/Pipelines/Compile.h"
 #include "chorus_rt/ChatTemplate.h"
 #include "chorus_rt/FileMapping.h"
+#include "chorus_rt/ScoreExpression.h"
 #include "support/ChildProcess.h"
 #include "support/ToolMain.h"
 
@@ -69,10 +70,23 @@ rt::StatusOr<VerifierSpec> readVerifier(const Options &options) {
                                file->size());
   verifier.score = options.score;
   // What can't be parsed is refused now, not when candidates wait for a score.
-  std::string place = rt::escapeForMessage(options.verifierTemplate, 200);
   CHORUS_RETURN_IF_ERROR(
       rt::ChatTemplate::parse(verifier.templateText).status());
+  CHORUS_RETURN_IF_ERROR(rt::ScoreExpression::parse(verifier.score).status());
   return verifier;
+}
+
+/// Whether the score's texts are tokens of the verifier.
+rt::Status checkScore(const VerifierSpec &verifier,
+                      const ModelMetadata &metadata) {
+  if (metadata.tokenizerSegment.empty())
+    return rt::unsupported("verifier", "the model has no tokenizer");
+  rt::StatusOr<std::unique_ptr<rt::Tokenizer>> tokenizer =
+      rt::Tokenizer::create(metadata.tokenizerSegment);
+  CHORUS_RETURN_IF_ERROR(tokenizer.status());
+  return rt::ScoreExpression::parse(verifier.score)
+      ->tokens(**tokenizer)
+      .status();
 }
 
 rt::Status compile(const Options &options, ArtifactWriter *writer,
@@ -119,20 +133,23 @@ rt::Status compile(const Options &options, ArtifactWriter *writer,
     CHORUS_RETURN_IF_ERROR(file->append(text->data(), text->size()));
     return file->commit();
   }
+  std::optional<VerifierSpec> verifier;
+  if (!options.verifier.empty()) {
+    rt::StatusOr<VerifierSpec> read = readVerifier(options);
+    CHORUS_RETURN_IF_ERROR(read.status());
+    verifier = std::move(*read);
+  }
+  if (verifier && verifier->isGenerator)
+    CHORUS_RETURN_IF_ERROR(checkScore(*verifier, model->metadata));
   ArtifactCompiler compiler(compileOptions, *writer);
   CHORUS_RETURN_IF_ERROR(compiler.add(*model));
-  if (options.verifier.empty()) {
-    CHORUS_RETURN_IF_ERROR(compiler.finish());
-    return writer->flush();
-  }
-  rt::StatusOr<VerifierSpec> verifier = readVerifier(options);
-  CHORUS_RETURN_IF_ERROR(verifier.status());
-  if (!verifier->isGenerator) {
+  if (verifier && !verifier->isGenerator) {
     rt::StatusOr<ImportedModel> second = import(options.verifier);
     CHORUS_RETURN_IF_ERROR(second.status());
+    CHORUS_RETURN_IF_ERROR(checkScore(*verifier, second->metadata));
     CHORUS_RETURN_IF_ERROR(compiler.add(*second));
   }
-  CHORUS_RETURN_IF_ERROR(compiler.finish(*verifier));
+  CHORUS_RETURN_IF_ERROR(compiler.finish(verifier));
   return writer->flush();
 }
 
