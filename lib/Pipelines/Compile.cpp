@@ -114,9 +114,8 @@ artifact::DType dtypeOf(Type type) {
 
 std::string numericProfile(const CompileOptions &options) {
   std::string profile = options.reference ? "reference1" : "cpu1";
-  profile += options.numeric.activations == Activations::Int8
-                 ? ";act=int8,v=16"
-                 : ";act=f32";
+  profile += options.numeric.activations == Activations::Int8 ? ";act=int8,v=16"
+                                                              : ";act=f32";
   profile +=
       options.numeric.cacheType == CacheType::F16 ? ";kv=f16" : ";kv=f32";
   if (!options.reference)

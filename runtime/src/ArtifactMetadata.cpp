@@ -651,8 +651,7 @@ Status Decoder::decode(ArtifactMetadata &out) {
                        std::to_string(out.models.size()));
     CHORUS_RETURN_IF_ERROR(text(scoring->template_text(),
                                 "scoring.template_text", info.templateText));
-    CHORUS_RETURN_IF_ERROR(
-        text(scoring->score(), "scoring.score", info.score));
+    CHORUS_RETURN_IF_ERROR(text(scoring->score(), "scoring.score", info.score));
   }
   return Status();
 }

@@ -125,8 +125,8 @@ static std::string plot(const std::vector<Line> &lines) {
     return "<text x='" + number(x) + "' y='" + number(y) + "' text-anchor='" +
            anchor + "' fill='" + fill + "'>" + escaped(words) + "</text>\n";
   };
-  std::string out = "<svg viewBox='0 0 " + number(width) + " " +
-                    number(height) + "' role='img'>\n";
+  std::string out = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 " +
+                    number(width) + " " + number(height) + "' role='img'>\n";
   for (double y = lowY; y <= highY; y *= 2) {
     out += "<line x1='" + number(left) + "' x2='" + number(width - right) +
            "' y1='" + number(atY(y)) + "' y2='" + number(atY(y)) +
