@@ -124,13 +124,16 @@ private:
   Status preparePrompt(const RequestLine &line, std::vector<int32_t> &prompt);
   Status readRequest(const JsonlLine &text, RequestLine &line);
   Status readFound();
-  StatusOr<bool> wasFinished(int64_t line);
+  StatusOr<std::vector<int64_t>> takeFound(int64_t line);
   Status readAhead();
-  Status start(const JsonlLine &text);
+  Status start(const JsonlLine &text, const std::vector<int64_t> &found);
+  Status fail(const RequestLine &line, const Status &status);
 
   Status runRequests();
   Status collect();
-  Status finish(const RequestLine &line, const RequestText &text);
+  Status journalCandidates(int64_t number);
+  Status keep(const RequestLine &line, int64_t candidate,
+              const RequestText &text);
   Status syncIfDue();
   void tellProgress();
 
@@ -154,14 +157,25 @@ private:
   const JsonlHooks &hooks;
   JsonlOutcome outcome;
   std::string firstFailureCode;
-  int64_t firstFailureLine = 0;
+  int64_t firstFailureLine = 0, lastFailureLine = 0;
 
   OutputPlace place;
   std::optional<JsonlInput> input;
   bool inputEnded = false;
 
+  struct UnderWay {
+    RequestLine line;
+    /// By candidate; empty where the request is journaled as a whole.
+    std::vector<bool> journaled;
+    int64_t journaledCount = 0;
+  };
+
+  bool byCandidate() const {
+    return options.recordPerCandidate && hooks.describeCandidate && !toStdout();
+  }
+
   /// What the engine works on, by its number.
-  std::map<int64_t, RequestLine> underWay;
+  std::map<int64_t, UnderWay> underWay;
   int64_t candidatesUnderWay = 0;
   int64_t tokensFinished = 0;
 
@@ -422,14 +436,16 @@ Status Run::readFound() {
   return Status();
 }
 
-/// Both the lines and the journal's entries come in rising order.
-StatusOr<bool> Run::wasFinished(int64_t line) {
-  bool finished = false;
+/// The candidates of a line that are in the journal, or JournalKey's
+/// wholeRequest. Both the lines and the entries come in rising order.
+StatusOr<std::vector<int64_t>> Run::takeFound(int64_t line) {
+  std::vector<int64_t> candidates;
   while (nextFound && nextFound->key.request <= line) {
-    finished |= nextFound->key.request == line;
+    if (nextFound->key.request == line)
+      candidates.push_back(nextFound->key.candidate);
     CHORUS_RETURN_IF_ERROR(readFound());
   }
-  return finished;
+  return candidates;
 }
 
 /// Gives the engine requests until it has enough.
@@ -444,51 +460,74 @@ Status Run::readAhead() {
       inputEnded = true;
       break;
     }
-    StatusOr<bool> finished = wasFinished(text.number);
-    CHORUS_RETURN_IF_ERROR(finished.status());
-    if (*finished) {
-      ++outcome.progress.found;
-      ++outcome.progress.finished;
-      continue;
-    }
-    if (toStdout())
-      held.emplace(text.number, std::nullopt);
-    CHORUS_RETURN_IF_ERROR(start(text));
+    StatusOr<std::vector<int64_t>> found = takeFound(text.number);
+    CHORUS_RETURN_IF_ERROR(found.status());
+    CHORUS_RETURN_IF_ERROR(start(text, *found));
   }
   return Status();
 }
 
-Status Run::start(const JsonlLine &text) {
-  RequestLine line;
-  Status status = readRequest(text, line);
-  if (status.ok()) {
-    StatusOr<int64_t> number = engine.submit(line.request);
-    if (number.ok()) {
-      candidatesUnderWay += line.request.candidates;
-      underWay.emplace(*number, std::move(line));
-      return Status();
-    }
-    // What one request may not have, as opposed to what the machine lacks.
-    status = number.status();
-    bool ofRecord = status.exitCode() == ExitCode::Usage ||
-                    status.code() == "N09" || status.place() == "max-memory";
-    if (!ofRecord)
-      return status;
-    status = Status::error(
-        ExitCode::SomeRecordsFailed,
-        status.exitCode() == ExitCode::Usage ? "J05" : status.code(),
-        input->shown() + ":" + std::to_string(text.number), status.message());
+/// `found`: what the journal has of the request.
+Status Run::start(const JsonlLine &text, const std::vector<int64_t> &found) {
+  auto isWhole = [&](int64_t candidates) {
+    return !found.empty() && (found.front() == JournalKey::wholeRequest ||
+                              static_cast<int64_t>(found.size()) == candidates);
+  };
+  bool whole = isWhole(-1);
+  UnderWay request;
+  RequestLine &line = request.line;
+  Status status;
+  if (!whole) {
+    status = parseRequestLine(text, input->shown(), options.defaults,
+                              vocabSize(), line);
+    whole = isWhole(line.request.candidates);
   }
-  if (status.exitCode() != ExitCode::SomeRecordsFailed)
+  if (whole) {
+    ++outcome.progress.found;
+    ++outcome.progress.finished;
+    return Status();
+  }
+  if (toStdout())
+    held.emplace(text.number, std::nullopt);
+  if (status.ok())
+    status = preparePrompt(line, line.request.prompt);
+  if (!status.ok())
+    return fail(line, status);
+  StatusOr<int64_t> number = engine.submit(line.request);
+  if (!number.ok())
+    return fail(line, number.status());
+  candidatesUnderWay += line.request.candidates;
+  if (byCandidate())
+    request.journaled.resize(static_cast<size_t>(line.request.candidates));
+  for (int64_t candidate : found) {
+    request.journaled[static_cast<size_t>(candidate)] = true;
+    ++request.journaledCount;
+    engine.cancel(*number, candidate);
+  }
+  underWay.emplace(*number, std::move(request));
+  return Status();
+}
+
+/// A request that does not run. What one request may not have is an error of
+/// its own; what the machine lacks ends the run.
+Status Run::fail(const RequestLine &line, const Status &status) {
+  std::string code = status.code(), where = status.place();
+  std::string path = input->shown() + ":";
+  if (status.exitCode() == ExitCode::Usage)
+    code = "J05";
+  else if (status.exitCode() != ExitCode::SomeRecordsFailed && code != "N09" &&
+           where != "max-memory")
     return status;
   // The output does not depend on where the input is.
-  std::string path = input->shown() + ":", where = status.place();
   if (where.compare(0, path.size(), path) == 0)
     where.replace(0, path.size(), "line ");
-  return finish(line,
-                textOfFailure(Status::error(status.exitCode(), status.code(),
-                                            where, status.message()),
-                              options.recordPerCandidate));
+  else
+    where = "line " + std::to_string(line.number);
+  ++outcome.progress.finished;
+  return keep(line, JournalKey::wholeRequest,
+              textOfFailure(Status::error(ExitCode::SomeRecordsFailed, code,
+                                          where, status.message()),
+                            options.recordPerCandidate));
 }
 
 //===----------------------------------------------------------------------===//
@@ -510,41 +549,70 @@ Status Run::runRequests() {
       status = syncIfDue();
     tellProgress();
   }
-  for (const auto &[number, line] : underWay)
+  for (const auto &[number, request] : underWay)
     engine.cancel(number);
   // What was finished is kept, whatever stopped the run.
   Status synced = journal ? journal->sync() : Status();
   return status.ok() ? synced : status;
 }
 
-/// Takes what has finished.
+/// Journals what has finished. Nothing is taken from a run that is to end: the
+/// texts may lack what their making was not given time for.
 Status Run::collect() {
+  if (byCandidate())
+    for (const auto &[number, request] : underWay)
+      CHORUS_RETURN_IF_ERROR(journalCandidates(number));
   while (std::optional<int64_t> number = engine.nextFinished()) {
     auto at = underWay.find(*number);
     if (at == underWay.end())
       continue;
-    RequestLine line = std::move(at->second);
+    UnderWay request = std::move(at->second);
+    const RequestLine &line = request.line;
     underWay.erase(at);
     candidatesUnderWay -= line.request.candidates;
     Generation generation = engine.take(*number);
     for (const Candidate &candidate : generation.candidates)
       tokensFinished += static_cast<int64_t>(candidate.tokenIds.size());
-    StatusOr<RequestText> text =
-        hooks.describe(line, contextOf(line.request), generation);
-    CHORUS_RETURN_IF_ERROR(text.status());
-    CHORUS_RETURN_IF_ERROR(finish(line, *text));
+    if (!byCandidate()) {
+      StatusOr<RequestText> text =
+          hooks.describe(line, contextOf(line.request), generation);
+      if (isCancelled())
+        return Status();
+      CHORUS_RETURN_IF_ERROR(text.status());
+      CHORUS_RETURN_IF_ERROR(keep(line, JournalKey::wholeRequest, *text));
+    }
+    ++outcome.progress.finished;
   }
   return Status();
 }
 
-Status Run::finish(const RequestLine &line, const RequestText &text) {
-  ++outcome.progress.finished;
+/// Journals candidates of a request that have finished.
+Status Run::journalCandidates(int64_t number) {
+  UnderWay &request = underWay.at(number);
+  if (engine.progress(number).finished == request.journaledCount)
+    return Status();
+  for (size_t i = 0; i < request.journaled.size(); ++i) {
+    const Candidate *candidate = engine.finishedCandidate(number, i);
+    if (!candidate || request.journaled[i])
+      continue;
+    StatusOr<RequestText> text = hooks.describeCandidate(
+        request.line, contextOf(request.line.request), *candidate);
+    CHORUS_RETURN_IF_ERROR(text.status());
+    CHORUS_RETURN_IF_ERROR(keep(request.line, candidate->index, *text));
+    request.journaled[i] = true;
+    ++request.journaledCount;
+  }
+  return Status();
+}
+
+Status Run::keep(const RequestLine &line, int64_t candidate,
+                 const RequestText &text) {
   std::string record = journalText(line.request.id, text);
   if (toStdout()) {
     held[line.number] = std::move(record);
     return printHeld();
   }
-  journal->append({line.number}, record);
+  journal->append({line.number, candidate}, record);
   return syncIfDue();
 }
 
@@ -563,7 +631,7 @@ void Run::tellProgress() {
   if (!hooks.onProgress)
     return;
   outcome.progress.tokens = tokensFinished;
-  for (const auto &[number, line] : underWay)
+  for (const auto &[number, request] : underWay)
     outcome.progress.tokens += engine.progress(number).tokens;
   hooks.onProgress(outcome.progress);
 }
@@ -575,9 +643,12 @@ void Run::tellProgress() {
 /// The lines of one request.
 std::string Run::outputText(std::string_view record, int64_t line) {
   JournalText text = parseJournalText(record);
-  if (!text.code.empty() && outcome.failed++ == 0) {
-    firstFailureCode = text.code;
-    firstFailureLine = line;
+  if (!text.code.empty() && line != lastFailureLine) {
+    lastFailureLine = line;
+    if (outcome.failed++ == 0) {
+      firstFailureCode = text.code;
+      firstFailureLine = line;
+    }
   }
   std::string out;
   if (!options.recordPerCandidate)
@@ -627,8 +698,8 @@ Status Run::write() {
       break;
     if (entry.key == before)
       continue;
+    requests += entry.key.request != before.request;
     before = entry.key;
-    ++requests;
     CHORUS_RETURN_IF_ERROR(journal->read(entry, record));
     std::string out = outputText(record, entry.key.request);
     CHORUS_RETURN_IF_ERROR(file->append(out.data(), out.size()));

@@ -133,6 +133,12 @@ GenerationProgress Scheduler::progress(int64_t request) const {
   return requests.at(request)->progress();
 }
 
+const Candidate *Scheduler::finishedCandidate(int64_t request,
+                                              size_t place) const {
+  const CandidateState &candidate = requests.at(request)->candidates[place];
+  return candidate.finished ? &candidate.result : nullptr;
+}
+
 bool Scheduler::isFinished(int64_t request) const {
   RequestState *state = find(request);
   return state && state->done();

@@ -300,7 +300,7 @@ def bad_files(suite, model):
             contract_line(done, "chorus-run", {3}, "J08")
     with suite.case("J08 input changed during the run") as case:
         for how in ("cut", "grown"):
-            changing = Job(suite, model, f"changing-{how}", questions(800, lambda i: 40))
+            changing = Job(suite, model, f"changing-{how}", questions(300, lambda i: 40))
             process = changing.start("--max-batch", "2")
             wait_for_records(process, changing.journal)
             if how == "cut":
@@ -369,24 +369,23 @@ def memory(suite, model):
         case.require(peaks[1] - peaks[0] < 12 << 20, f"memory grows: {peaks}")
 
 
-def kills(suite, model, count, seed):
-    """W01: kill -9 at random times."""
+def kills(suite, model, count, seed, records):
+    """W01: kill -9 at random times; `records` as in --records."""
     generator = random.Random(seed)
     # As many requests as take 1 to 2 seconds here and now.
     requests, seconds = 100, 0
     while seconds < 1.2:
-        job = Job(suite, model, f"kills-{requests}", questions(requests, lambda i: 5 + i * 7 % 40),
-                  [*SAMPLING, "--max-batch", "8"])
+        job = Job(suite, model, f"kills-{records}-{requests}", questions(requests, lambda i: 5 + i * 7 % 40),
+                  [*SAMPLING, "--max-batch", "8", "--records", records])
         start = time.monotonic()
         expected = job.reference()
         seconds = time.monotonic() - start
         if seconds < 1.2:
             requests = int(requests * min(4, 1.5 / seconds)) + 1
-    with suite.case(f"W01 kill -9 at {count} random times") as case:
-        caught = done = runs = 0
+    with suite.case(f"W01 kill -9 at {count} random times, --records {records}") as case:
+        caught = recorded = done = 0
         while done < count:
             process = job.start()
-            runs += 1
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(generator.uniform(0, seconds))
             if process.poll() is not None:  # It was faster than the kill.
@@ -397,18 +396,19 @@ def kills(suite, model, count, seed):
             process.kill()
             process.communicate()
             done += 1
-            records = records_in(job.journal)
-            caught += records > 0 and not job.out.exists()
+            kept = records_in(job.journal)
+            caught += job.journal.exists() and not job.out.exists()
+            recorded += kept > 0
             if job.out.exists():
                 case.require(job.out.read_bytes() == expected, f"seed {seed}: the output differs")
             if generator.random() < 0.4:
                 note = job.finish(case, expected).err
-                if records > 0:
-                    case.require(f"goes on after {records} finished records" in note, f"{records} in the journal; {note!r}")
+                if kept > 0:
+                    case.require(f"goes on after {kept} finished records" in note, f"{kept} in the journal; {note!r}")
         if job.journal.exists() or job.out.exists():
             job.finish(case, expected)
         case.note = (f"seed {seed}, {requests} requests in {seconds:.2f} s, {caught} of {count} kills found "
-                     f"a journal begun and unfinished ({100 * caught / count:.0f} %)")
+                     f"a journal begun and unfinished ({100 * caught / count:.0f} %), {recorded} with records")
         case.require(caught >= 0.8 * count, case.note)
 
 
@@ -563,6 +563,19 @@ def running(suite, model):
             case.equal(told, kept, "requests in the journal")
             job.finish(case, expected)
             case.note = line[12:]
+    with suite.case("W13 candidates of a long request are kept one by one") as case:
+        long = Job(suite, model, "long", [{"id": "long", "prompt": "p", "n": 60, "max_tokens": 200}],
+                   ["--temperature", "1", "--records", "candidate", "--max-batch", "3"])
+        whole = long.reference()
+        process = long.start("--quiet")
+        wait_for_records(process, long.journal, 10)
+        process.terminate()
+        case.equal(finished(process).code, 143, "exit code")
+        kept = records_in(long.journal)
+        case.require(10 <= kept < 60, f"{kept} candidates kept")
+        done = long.finish(case, whole)
+        case.require(f"goes on after {kept} finished records" in done.err, done.err)
+        case.note = f"{kept} of 60 kept"
     with suite.case("W13 a second signal ends at once") as case:
         process = job.start("--quiet")
         wait_for_records(process, job.journal)
@@ -640,7 +653,9 @@ def main():
         calls(suite, model)
         journals(suite, model)
         running(suite, model)
-    kills(suite, model, options.kills, options.seed)
+    candidates = options.kills // 3
+    kills(suite, model, options.kills - candidates, options.seed, "request")
+    kills(suite, model, candidates, options.seed, "candidate")
     return suite.finish()
 
 

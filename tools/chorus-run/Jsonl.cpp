@@ -201,6 +201,15 @@ rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
     CHORUS_RETURN_IF_ERROR(ranking.status());
     return describe(options, context, generation, *ranking);
   };
+  if (!options.ranks())
+    hooks.describeCandidate =
+        [](const rt::RequestLine &, const rt::RecordContext &context,
+           const rt::Candidate &candidate) -> rt::StatusOr<rt::RequestText> {
+      rt::RequestText text;
+      text.records.push_back({0, rt::recordLine(context, candidate)});
+      text.failure = candidate.error;
+      return text;
+    };
   hooks.shouldCancel = cancelRequested;
   hooks.onProgress = [&](const rt::JsonlProgress &progress) {
     console.progress(progressText(progress));

@@ -129,6 +129,12 @@ public:
     return scheduler->progress(request);
   }
 
+  /// A candidate (by its place in the request) that has finished, of a request
+  /// that has not been taken; null while it is under way.
+  const Candidate *finishedCandidate(int64_t request, size_t place) const {
+    return scheduler->finishedCandidate(request, place);
+  }
+
   /// Ends a request, or one candidate (by its index), as Cancelled. Its pages
   /// are back within a step.
   void cancel(int64_t request) { scheduler->cancel(request); }

@@ -82,6 +82,10 @@ public:
   /// Whether the request's result can be taken.
   bool isFinished(int64_t request) const;
 
+  /// A candidate (by its place in the request) that has finished, of a request
+  /// that has not been taken; null while it is under way.
+  const Candidate *finishedCandidate(int64_t request, size_t place) const;
+
   /// A request that has finished since; each is told once.
   std::optional<int64_t> nextFinished();
 
