@@ -49,6 +49,19 @@ static uint64_t allowedMemory(const EngineOptions &options) {
              : UINT64_MAX;
 }
 
+/// The step ABI's number for an option.
+static int64_t sharingRows(SharedAttention option) {
+  switch (option) {
+  case SharedAttention::Auto:
+    return 0;
+  case SharedAttention::On:
+    return 2;
+  case SharedAttention::Off:
+    return INT64_MAX;
+  }
+  return 0;
+}
+
 StatusOr<std::unique_ptr<Engine>>
 Engine::create(std::shared_ptr<const Program> program,
                std::shared_ptr<const Tokenizer> tokenizer,
@@ -112,7 +125,8 @@ Status Engine::build(const EngineOptions &options) {
   if (loaded->stepEntry()) {
     stepProgram = std::make_unique<StepEntryProgram>(loaded);
     CHORUS_RETURN_IF_ERROR(buildPages());
-    decoder = std::make_unique<PagedDecoder>(*stepProgram, *pages, *pool);
+    decoder = std::make_unique<PagedDecoder>(
+        *stepProgram, *pages, *pool, sharingRows(options.sharedAttention));
   } else {
     StatusOr<std::unique_ptr<PlainEntryProgram>> plain =
         PlainEntryProgram::create(loaded);

@@ -46,7 +46,7 @@ Status StepEntryProgram::run(const StepTables &tables, uint8_t *pool,
                           tables.outputRows.data()};
   void *outputs[] = {logits, logSumExp};
   chorus_paged_state state{sizeof state, pool, tables.rowPages.data(),
-                           /*sharing_rows=*/0};
+                           tables.sharingRows};
   chorus_entry_args args{};
   args.arena = arena;
   args.symbols = symbols;

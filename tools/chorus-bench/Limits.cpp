@@ -4,7 +4,6 @@
 
 #include "chorus_rt/CpuFeatures.h"
 #include "chorus_rt/ScratchBuffer.h"
-#include "chorus_rt/ThreadPool.h"
 
 #include <algorithm>
 #include <atomic>
@@ -172,9 +171,12 @@ rt::StatusOr<Limits> bench::measureLimits(int threads, uint64_t bufferBytes) {
   limits.int8OpsPerSecond = measurePeak(
       pool, cpu.has("avx512_vnni") && cpu.has("avx512f") ? int8PeakVNNI
                                                          : int8PeakAVX2);
-  limits.f32OpsPerSecond =
-      measurePeak(pool, cpu.has("avx512f") ? f32PeakAVX512 : f32PeakAVX2);
+  limits.f32OpsPerSecond = measureF32Peak(pool, cpu.has("avx512f"));
   return limits;
+}
+
+double bench::measureF32Peak(rt::ThreadPool &pool, bool avx512) {
+  return measurePeak(pool, avx512 ? f32PeakAVX512 : f32PeakAVX2);
 }
 
 Limits bench::largest(const Limits &a, const Limits &b) {

@@ -10,6 +10,7 @@
 #define CHORUS_TOOLS_CHORUS_BENCH_LIMITS_H
 
 #include "chorus_rt/Status.h"
+#include "chorus_rt/ThreadPool.h"
 
 #include <cstdint>
 
@@ -26,6 +27,10 @@ struct Limits {
 /// Measures for about a second with that many threads. `bufferBytes`: size of
 /// the buffer that is read.
 rt::StatusOr<Limits> measureLimits(int threads, uint64_t bufferBytes);
+
+/// f32 operations a second with all threads of the pool, on vectors of 64 bytes
+/// or of 32. Takes some 50 ms.
+double measureF32Peak(rt::ThreadPool &pool, bool avx512);
 
 /// The larger of each.
 Limits largest(const Limits &a, const Limits &b);

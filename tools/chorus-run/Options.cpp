@@ -232,6 +232,10 @@ static void addRunningOptions(CLI::App &app, Options &options) {
   app.add_option("--cpu", options.cpu, "Code to run")
       ->check(CLI::IsMember({"auto", "x86-64-v3", "x86-64-v4"}))
       ->group(group);
+  app.add_option("--shared-attention", options.sharedAttention,
+                 "Candidates attend together to positions that they share")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->group(group);
   app.add_option("--max-batch", options.maxBatch,
                  "Candidates in a step, 1 to 65536")
       ->check(wholeNumber<int64_t>())
@@ -403,6 +407,10 @@ rt::EngineOptions Options::engine() const {
   engine.threads = threads.value_or(0);
   engine.prefillChunk = prefillChunk;
   engine.maxBatch = maxBatch;
+  engine.sharedAttention = sharedAttention == "on" ? rt::SharedAttention::On
+                           : sharedAttention == "off"
+                               ? rt::SharedAttention::Off
+                               : rt::SharedAttention::Auto;
   engine.contextLength = context.value_or(0);
   engine.maxMemory = maxMemory.value_or(0);
   engine.lateFork = lateFork == "on";

@@ -68,7 +68,7 @@ struct Options {
   std::optional<uint64_t> maxMemory;
   int64_t prefillChunk = rt::EngineOptions().prefillChunk;
   int64_t maxBatch = rt::EngineOptions().maxBatch;
-  std::string lateFork = "on", prefixCache = "on";
+  std::string lateFork = "on", prefixCache = "on", sharedAttention = "auto";
 
   /// Records to reproduce.
   std::optional<std::string> replay;

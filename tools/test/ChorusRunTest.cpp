@@ -150,6 +150,8 @@ TEST(ChorusRun, N06_SameBytesInEverySetting) {
                                              {"--threads", "256"},
                                              {"--prefill-chunk", "1"},
                                              {"--prefill-chunk", "7"},
+                                             {"--shared-attention", "off"},
+                                             {"--shared-attention", "on"},
                                              {"--max-batch", "1"},
                                              {"--max-batch", "3"},
                                              {"--late-fork", "off"},

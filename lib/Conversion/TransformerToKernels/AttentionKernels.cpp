@@ -37,9 +37,8 @@ constexpr int64_t cacheLine = 64;
 /// Bytes of the scores of one item.
 constexpr int64_t scoreBytes = 4 * pagePositions;
 
-/// Units that a thread gets at least where there are rows enough: one more or
-/// less then matters little.
-constexpr int64_t unitsPerThread = 4;
+/// Units that a thread gets at least where there are rows enough.
+constexpr int64_t unitsPerThread = 2;
 
 /// State of the rows of a block, and what is done with a run of them. A row
 /// here is one query head of one token; the heads of a group stand together.
@@ -531,31 +530,35 @@ void EntryLowering::emitAttention(AttentionOp op) {
   int64_t most = std::max<int64_t>(
       1,
       blockRows / static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads()));
-  auto ceilDiv = [&](Value a, Value b) {
-    return k.div(k.sub(k.add(a, b), k.constant(1)), b);
+  // Blocks of equal size: at least as many as give each thread its units, and
+  // so many that all threads get the same number of units.
+  auto blocksFor = [&](Value rows) {
+    auto ceilDiv = [&](Value a, int64_t b) {
+      return k.div(k.add(a, b - 1), b);
+    };
+    Value threads = readSlot(threadsSlot, k.i64);
+    Value least = k.max(ceilDiv(rows, most),
+                        ceilDiv(k.mul(threads, unitsPerThread), kvHeads));
+    Value even = k.skipWhile(least, k.add(least, threads), [&](Value blocks) {
+      return k.less(k.constant(0), k.rem(k.mul(blocks, kvHeads), threads));
+    });
+    return k.min(even, rows);
   };
-  // Blocks of equal size, of which there are enough for every thread.
-  auto unitRows = [&](Value rows) {
-    Value enough = ceilDiv(k.mul(readSlot(threadsSlot, k.i64), unitsPerThread),
-                           k.constant(kvHeads));
-    Value blocks = k.max(k.min(rows, enough), ceilDiv(rows, k.constant(most)));
-    // Also without rows there is something to divide by.
-    return k.max(ceilDiv(rows, k.max(blocks, k.constant(1))), k.constant(1));
-  };
-  Value hostRows = rowCount(op.getResult());
-  Value count = k.mul(ceilDiv(hostRows, unitRows(hostRows)), kvHeads);
   KernelInfo kernel;
   kernel.name = "attention";
   kernel.f32Operations = 4 * op.getNumHeads() * op.getHeadDim();
   kernel.perPosition = true;
   kernel.rowsSymbol = rowsSymbol(op.getResult());
+  Value count = k.mul(blocksFor(rowCount(op.getResult())), kvHeads);
   parallelFor(kernel, count, [&](Value begin, Value end) {
-    Value rows = rowCount(op.getResult());
-    Value perUnit = unitRows(rows);
+    Value rows = rowCount(op.getResult()), blocks = blocksFor(rows);
+    auto start = [&](Value number) {
+      return k.div(k.mul(number, rows), blocks);
+    };
     k.loop(begin, end, 1, [&](Value unit) {
-      Value first = k.mul(k.div(unit, kvHeads), perUnit);
-      Value last = k.min(k.add(first, perUnit), rows);
-      k.call(block, {frame, first, k.sub(last, first), k.rem(unit, kvHeads)});
+      Value number = k.div(unit, kvHeads), first = start(number);
+      k.call(block, {frame, first, k.sub(start(k.add(number, 1)), first),
+                     k.rem(unit, kvHeads)});
     });
   });
 }

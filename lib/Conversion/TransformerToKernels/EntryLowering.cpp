@@ -512,7 +512,8 @@ LogicalResult EntryLowering::emit() {
       k.load(k.ptr, k.offset(api, offsetof(chorus_runtime_api, entered))));
   writeSlot(
       threadsSlot,
-      k.load(k.i64, k.offset(api, offsetof(chorus_runtime_api, threads))));
+      k.max(k.load(k.i64, k.offset(api, offsetof(chorus_runtime_api, threads))),
+            k.constant(1)));
   Value symbols = argument(offsetof(chorus_entry_args, symbols));
   for (unsigned i = 0; i < plan.info.symbols.size(); ++i)
     writeSlot(symbolSlot(i), k.load(k.i64, k.offset(symbols, 8 * i)));

@@ -204,6 +204,10 @@ Value KernelBuilder::rem(Value a, int64_t b) {
   return arith::RemUIOp::create(builder, loc, a, constant(b));
 }
 
+Value KernelBuilder::rem(Value a, Value b) {
+  return arith::RemUIOp::create(builder, loc, a, b);
+}
+
 Value KernelBuilder::min(Value a, Value b) {
   return arith::MinSIOp::create(builder, loc, a, b);
 }

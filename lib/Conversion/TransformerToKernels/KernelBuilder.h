@@ -86,6 +86,7 @@ public:
   Value div(Value a, int64_t b);
   Value div(Value a, Value b);
   Value rem(Value a, int64_t b);
+  Value rem(Value a, Value b);
   Value min(Value a, Value b);
   Value max(Value a, Value b);
   Value bitAnd(Value a, Value b);

@@ -68,6 +68,7 @@ struct StepTables {
   std::vector<int32_t> tokens, positions;
   std::vector<const int32_t *> rowPages;
   std::vector<int32_t> outputRows;
+  int64_t sharingRows = 0;
 };
 
 /// Compiled code that takes one step.
@@ -98,9 +99,12 @@ public:
 /// A step program over a pool of pages.
 class PagedDecoder : public Decoder {
 public:
-  /// All three outlive the decoder.
-  PagedDecoder(const StepProgram &program, KVPool &pool, ThreadPool &threads)
-      : program(program), pool(pool), threads(threads) {}
+  /// All three outlive the decoder. `sharingRows` as in step_abi.h.
+  PagedDecoder(const StepProgram &program, KVPool &pool, ThreadPool &threads,
+               int64_t sharingRows = 0)
+      : program(program), pool(pool), threads(threads) {
+    tables.sharingRows = sharingRows;
+  }
 
   int64_t vocabSize() const override { return program.vocabSize(); }
   Sequence newSequence() override { return Sequence(pool); }

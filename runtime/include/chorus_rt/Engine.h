@@ -25,6 +25,10 @@
 
 namespace chorus::rt {
 
+/// Whether sequences attend together to pages that they share: where the code
+/// finds it worthwhile, wherever two of them share one, or never.
+enum class SharedAttention : uint8_t { Auto, On, Off };
+
 /// Nothing here changes a bit of a result.
 struct EngineOptions {
   int threads = 0; ///< 0: as many as cores that the process may use.
@@ -34,6 +38,7 @@ struct EngineOptions {
   uint64_t maxMemory = 0;    ///< Bytes; 0: what the machine has.
   /// Candidates share rows while their tokens are equal.
   bool lateFork = true;
+  SharedAttention sharedAttention = SharedAttention::Auto;
   /// Pages of prompts are kept for later requests.
   bool prefixCache = true;
 
