@@ -2,6 +2,9 @@
 """The same bits, whatever runs beside: number of candidates, one candidate
 alone, threads, prefill chunks, batch limit, CPU level.
 
+After each case stands which kernel shapes its settings reached, as the runs
+report it; a shape that none of them reaches fails the test.
+
 A tiny model of mixed tensor types goes through the full matrix; the real model
 through a pairwise covering set (a part of it unless --all) and, with --all,
 200 random settings. One hash a candidate, over token ids and the bits of the
@@ -12,7 +15,9 @@ import dataclasses
 import hashlib
 import itertools
 import random
+import re
 import sys
+import textwrap
 
 import numpy
 
@@ -46,44 +51,54 @@ class Setting:
             out += ["--max-batch", self.batch]
         return out
 
-    def decode_rows(self):
-        rows = 1 if self.candidate is not None else self.n
-        return rows if self.batch is None else min(rows, self.batch)
-
-    def shapes(self, prompt):
-        """Which kernel shapes its steps have, by the rows that are batched."""
-        rows = {self.decode_rows()}
-        chunk = min(self.chunk, prompt)
-        rows |= {chunk, prompt % chunk or chunk}
-        found = {"shared" if self.decode_rows() > 1 else "unshared"}
-        if 1 in rows:
-            found.add("one row")
-        if max(rows) >= 32:
-            found.add("full tile")
-        if any(r > 1 and r % 4 for r in rows):
-            found.add("tail")
-        if chunk > 1:
-            found.add("prefill")
-        return found
-
     def describe(self):
         who = f"n={self.n}" if self.candidate is None else f"candidate {self.candidate}"
         return (f"{who} threads={self.threads} chunk={self.chunk} batch={self.batch or 'default'} {self.cpu}")
+
+    def short(self):
+        who = f"n{self.n}" if self.candidate is None else f"k{self.candidate}"
+        return f"{who}/t{self.threads}/c{self.chunk}/b{self.batch or ''}"
+
+
+# Attention by runs of rows that read the same pages: of sequences that share
+# them, of one sequence, one row alone.
+ATTENTION = {"attention.shared": "shared", "attention.prefill": "prefill", "attention.single": "unshared"}
+SHAPES = ["one row", "few rows", "full tile", "tail", *ATTENTION.values()]
+
+
+def shapes_of(kernels, largest):
+    """Shapes of these kernels; products have tiles of at most `largest` rows."""
+    found = {ATTENTION[name] for name in kernels if name in ATTENTION}
+    for name in kernels:
+        if part := re.match(r"(stream|tile)\..*\.r(\d+)$", name):
+            rows = int(part[2])
+            if part[1] == "stream":
+                found.add("one row" if rows == 1 else "few rows")
+            else:
+                found.add("full tile" if rows == largest else "tail")
+    return [shape for shape in SHAPES if shape in found]
 
 
 class Checker:
     """Runs settings of one model and prompt and compares their hashes."""
 
     def __init__(self, model, ids, generated):
-        self.model, self.prompt = model, len(ids)
+        self.model = model
         self.fixed = ["--prompt-ids", ",".join(map(str, ids)), "--max-tokens", generated, "--ignore-eos",
                       "--temperature", 0.8, "--top-p", 0.95, "--seed", 7]
-        self.known, self.reached, self.runs = {}, {}, 0
+        self.known, self.settings, self.runs = {}, {}, 0
+        self.entered = model.path.with_suffix(".kernels")
+        self.largest = {code["target"]: max(int(name.rpartition(".r")[2]) for name in code["kernels"]
+                                            if name.startswith("tile."))
+                        for code in model.description()["models"][0]["codes"]}
 
     def hashes(self, setting):
-        """Candidate to hash."""
+        """Candidate to hash; notes which shapes the run reached."""
         out = {}
-        for record in self.model.records(*self.fixed, *setting.options()):
+        records = self.model.records(*self.fixed, *setting.options(), "--kernels", self.entered)
+        shapes = shapes_of(self.entered.read_text().split(), self.largest[setting.cpu])
+        self.settings.setdefault((setting.cpu, *shapes), []).append(setting)
+        for record in records:
             bits = hashlib.sha256(numpy.array(record["token_ids"], numpy.int64).tobytes())
             bits.update(numpy.array(record["logprobs"], numpy.float32).tobytes())
             out[record["candidate"]] = bits.hexdigest()[:16]
@@ -98,15 +113,28 @@ class Checker:
             first = self.known.setdefault(candidate, (value, setting))
             case.require(first[0] == value, f"candidate {candidate} of {setting.describe()} has other bits "
                                             f"than of {first[1].describe()}")
-        for shape in setting.shapes(self.prompt):
-            self.reached[shape] = self.reached.get(shape, 0) + 1
+
+    def print_reached(self):
+        """Prints which settings reached which shapes; returns (CPU, shape) to number of settings."""
+        counts = {}
+        print("  settings by shapes reached: n candidates or k alone, threads, chunk, batch")
+        for (cpu, *shapes), settings in sorted(self.settings.items()):
+            print(f"  {cpu}: {', '.join(shapes)}:")
+            print(textwrap.fill(", ".join(setting.short() for setting in settings), width=160,
+                                initial_indent="    ", subsequent_indent="    "))
+            for shape in shapes:
+                counts[cpu, shape] = counts.get((cpu, shape), 0) + len(settings)
+        return counts
 
     def check_reached(self, case):
-        for shape in ("one row", "full tile", "tail", "shared", "unshared", "prefill"):
-            case.require(self.reached.get(shape), f"kernel shape '{shape}' was never reached")
+        """No shape may be missing on any CPU level."""
+        counts = self.print_reached()
+        for cpu in sorted({setting[0] for setting in self.settings}):
+            for shape in SHAPES:
+                case.require((cpu, shape) in counts, f"kernel shape '{shape}' of {cpu} was never reached")
         one = "".join(v for v, _ in (self.known[k] for k in sorted(self.known)))
         case.note = (f"{self.runs} settings, hash {hashlib.sha256(one.encode()).hexdigest()[:16]}; reached: "
-                     + ", ".join(f"{k} {v}" for k, v in sorted(self.reached.items())))
+                     + ", ".join(f"{shape} {sum(n for (_, s), n in counts.items() if s == shape)}" for shape in SHAPES))
 
     def check_fails(self, case, settings):
         """These settings do not have the same bits, or this test is blind."""
@@ -198,6 +226,8 @@ def real_model(suite, cpus, everything, seed):
                 # A prompt of a few tokens has no full tile.
                 if len(ids) >= 32:
                     checker.check_reached(case)
+        else:
+            checker.print_reached()
 
 
 def main():

@@ -156,6 +156,10 @@ static void addOutputOptions(CLI::App &app, Options &options) {
                  "file")
       ->check(tool::readablePath(true))
       ->group(group);
+  app.add_option("--kernels", options.kernels,
+                 "Write the names of the kernels that the run entered to FILE")
+      ->type_name("FILE")
+      ->group(group);
 }
 
 static void addRankingOptions(CLI::App &app, Options &options) {

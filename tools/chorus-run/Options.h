@@ -53,6 +53,7 @@ struct Options {
   std::vector<int64_t> passAt;
   std::optional<int64_t> echoLogprobs;
   std::optional<std::string> tokenizeFile;
+  std::optional<std::string> kernels;
 
   // Many requests.
   std::optional<std::string> jsonl, out;

@@ -9,6 +9,7 @@
 #include "Ranking.h"
 #include "Replay.h"
 
+#include "chorus_rt/AtomicFile.h"
 #include "chorus_rt/PlainEntry.h"
 #include "support/ToolMain.h"
 
@@ -110,6 +111,20 @@ static rt::Status generate(rt::Engine &engine, const Options &options,
   return ranking->failure;
 }
 
+/// Writes the kernels that were entered so far to `path`, one a line.
+static rt::Status writeKernels(const rt::Program &program,
+                               const std::string &path) {
+  std::string names;
+  const std::vector<rt::KernelInfo> &kernels = program.code().kernels;
+  for (size_t i = 0; i < kernels.size(); ++i)
+    if (program.kernelEntered(i))
+      names.append(kernels[i].name).append("\n");
+  rt::StatusOr<rt::AtomicFile> file = rt::AtomicFile::create(path);
+  CHORUS_RETURN_IF_ERROR(file.status());
+  CHORUS_RETURN_IF_ERROR(file->append(names.data(), names.size()));
+  return file->commit();
+}
+
 static rt::Status runTool(const Options &options, tool::Console &console) {
   CHORUS_RETURN_IF_ERROR(checkOptions(options));
   bool interactive = !options.hasPrompt() && !options.entry &&
@@ -159,11 +174,13 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
     return runRequestFile(**engine, options, console);
   if (options.replay)
     return replay(**engine, options, console);
-  if (options.echoLogprobs)
-    return echoLogprobs(**engine, options, prompt.ids);
-  if (options.beams)
-    return searchBeams(**engine, options, std::move(prompt.ids));
-  return generate(**engine, options, std::move(prompt.ids), messages, console);
+  CHORUS_RETURN_IF_ERROR(
+      options.echoLogprobs ? echoLogprobs(**engine, options, prompt.ids)
+      : options.beams ? searchBeams(**engine, options, std::move(prompt.ids))
+                      : generate(**engine, options, std::move(prompt.ids),
+                                 messages, console));
+  return options.kernels ? writeKernels(**program, *options.kernels)
+                         : rt::Status();
 }
 
 int main(int argc, char **argv) {

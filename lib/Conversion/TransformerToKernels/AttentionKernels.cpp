@@ -462,6 +462,17 @@ LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
     Value worthwhile = k.lessOrEqual(readSlot(stateSlot() + 2, k.i64),
                                      k.sub(sharedEnd, token));
     Value end = k.select(worthwhile, sharedEnd, sequenceEnd);
+    auto mark = [&](StringRef kind) {
+      k.markEntered(readSlot(enteredSlot, k.ptr),
+                    k.kernelNumber(("attention." + kind).str()));
+    };
+    k.when(
+        k.less(sequenceEnd, end), [&] { mark("shared"); },
+        [&] {
+          k.when(
+              k.less(next, end), [&] { mark("prefill"); },
+              [&] { mark("single"); });
+        });
     Value count = k.mul(k.sub(end, token), group);
     // As many pages as all rows have in common and are worked on at once.
     Value most =
