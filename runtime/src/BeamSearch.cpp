@@ -98,6 +98,7 @@ private:
   /// The rows of the beams' last tokens.
   Status computeAlive() {
     std::vector<SequenceRows> batch;
+    batch.reserve(alive.size());
     for (Alive &each : alive)
       batch.push_back({&each.sequence, 1, 1});
     return decoder.step(batch, logits.as<float>(), logSumExp.data());

@@ -110,6 +110,7 @@ StatusOr<double> Judge::evaluate(const Generation &generation) const {
                          "cancelled");
   const ScalarFunctions &functions = engine->program().scalarFunctions();
   std::vector<double> probabilities;
+  probabilities.reserve(generation.scores.size());
   // Rounding may make a certain token's log-probability positive.
   for (float logprob : generation.scores)
     probabilities.push_back(
@@ -119,13 +120,14 @@ StatusOr<double> Judge::evaluate(const Generation &generation) const {
 
 std::vector<StatusOr<double>> Judge::take(const JudgeTask &task) {
   std::vector<StatusOr<double>> byPrompt, scores;
+  byPrompt.reserve(task.requests.size());
   for (int64_t request : task.requests)
     byPrompt.push_back(evaluate(engine->take(request)));
   for (const JudgeTask::Verdict &verdict : task.candidates) {
     Status error = verdict.error;
     double sum = 0, least = 0;
     for (size_t i = 0; i < verdict.prompts.size() && error.ok(); ++i) {
-      const StatusOr<double> &score = byPrompt[verdict.prompts[i]];
+      StatusOr<double> &score = byPrompt[verdict.prompts[i]];
       error = score.status();
       if (!error.ok())
         break;

@@ -88,6 +88,7 @@ static int compare(const std::optional<double> &a,
 std::vector<Vote> rankCandidates(std::vector<CandidateRanking> &candidates,
                                  RankRule rule) {
   std::vector<CandidateRanking *> order;
+  order.reserve(candidates.size());
   for (CandidateRanking &candidate : candidates)
     order.push_back(&candidate);
   // Sums of weights go by index, too.

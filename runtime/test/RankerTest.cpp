@@ -108,6 +108,7 @@ TEST(Ranker, N08ScoresOutOfRangeAreErrorsOfTheirCandidates) {
 TEST(Ranker, N08ScoresThatArriveOutOfOrderChangeNothing) {
   std::mt19937 random(3);
   std::vector<CandidateRanking> candidates;
+  candidates.reserve(60);
   for (int64_t i = 0; i < 60; ++i)
     candidates.push_back(entry(i, -double(random() % 5),
                                std::string(1, char('a' + random() % 4)),

@@ -124,7 +124,8 @@ TEST(ScoreExpression, EachTextIsExactlyOneToken) {
 }
 
 TEST(ScoreExpression, N08WhatHasNoValueIsAnError) {
-  auto code = [](std::string_view source, std::vector<double> probabilities) {
+  auto code = [](std::string_view source,
+                 const std::vector<double> &probabilities) {
     Status status = evaluate(source, probabilities).status();
     EXPECT_EQ(status.exitCode(), ExitCode::SomeRecordsFailed);
     return status.code();

@@ -89,7 +89,7 @@ static std::string headline(const Options &options,
   if (votes && ranking.votes)
     line += ", " + std::to_string(*ranking.votes) +
             (*ranking.votes == 1 ? " vote for " : " votes for ") +
-            rt::escapeForMessage(*ranking.answer, 40);
+            rt::escapeForMessage(ranking.answer.value_or(""), 40);
   if (options.rank == "weighted-vote")
     appendScore(line, "weighted vote", ranking.weightedVotes);
   appendScore(line, "verifier", ranking.verifier);

@@ -16,7 +16,7 @@ rt::StatusOr<std::unique_ptr<CandidateRanker>>
 CandidateRanker::create(rt::Engine &engine, const Options &options) {
   std::unique_ptr<CandidateRanker> ranker(new CandidateRanker(options));
   if (options.rank)
-    ranker->rule = *rt::findRankRule(*options.rank);
+    ranker->rule = rt::findRankRule(*options.rank).value_or(ranker->rule);
   if (options.answerPattern) {
     rt::StatusOr<rt::AnswerRule> answers =
         rt::AnswerRule::fromPattern(*options.answerPattern);
@@ -33,7 +33,7 @@ rt::Status CandidateRanker::loadVerifier(rt::Engine &generator) {
       generator.program().sharedArtifact();
   const std::optional<rt::VerifierInfo> &info = artifact->metadata().verifier;
   if (!info)
-    return rt::usageError("--rank " + *options.rank +
+    return rt::usageError("--rank " + options.rank.value_or("") +
                           " needs a verifier, and the artifact has none; "
                           "chorus-compile --verifier adds one");
   rt::Engine *engine = &generator;
@@ -44,8 +44,8 @@ rt::Status CandidateRanker::loadVerifier(rt::Engine &generator) {
     rt::StatusOr<std::unique_ptr<rt::Engine>> created =
         rt::Engine::open(artifact, info->model, options.cpu, engineOptions);
     CHORUS_RETURN_IF_ERROR(created.status());
-    verifier = std::move(*created);
-    engine = verifier.get();
+    verifierEngine = std::move(*created);
+    engine = verifierEngine.get();
   }
   rt::JudgeOptions judgeOptions;
   judgeOptions.judges = options.judges;
@@ -60,7 +60,8 @@ rt::Status CandidateRanker::loadVerifier(rt::Engine &generator) {
 }
 
 /// Asks the verifier about all candidates that have a result.
-rt::Status CandidateRanker::judge(const std::vector<rt::Candidate> &candidates,
+rt::Status CandidateRanker::judge(rt::Judge &verifier,
+                                  const std::vector<rt::Candidate> &candidates,
                                   const nlohmann::ordered_json &messages,
                                   Ranking &ranking) {
   if (messages.empty()) {
@@ -82,12 +83,12 @@ rt::Status CandidateRanker::judge(const std::vector<rt::Candidate> &candidates,
       places.push_back(i);
     }
   rt::StatusOr<std::vector<rt::StatusOr<double>>> scores =
-      verifierJudge->score(messages, texts, cancelRequested);
+      verifier.score(messages, texts, cancelRequested);
   CHORUS_RETURN_IF_ERROR(scores.status());
   for (size_t i = 0; i < scores->size(); ++i) {
     rt::CandidateRanking &candidate = ranking.candidates[places[i]];
     candidate.judged = true;
-    const rt::StatusOr<double> &score = (*scores)[i];
+    rt::StatusOr<double> &score = (*scores)[i];
     if (score.ok())
       candidate.verifier = *score;
     else
@@ -123,7 +124,8 @@ CandidateRanker::rank(const std::vector<rt::Candidate> &candidates,
   for (const rt::Candidate &candidate : candidates)
     ranking.candidates.push_back(rt::rankingOf(candidate, answers));
   if (verifierJudge)
-    CHORUS_RETURN_IF_ERROR(judge(candidates, messages, ranking));
+    CHORUS_RETURN_IF_ERROR(
+        judge(*verifierJudge, candidates, messages, ranking));
   ranking.votes = rt::rankCandidates(ranking.candidates, rule);
   if (reference)
     CHORUS_RETURN_IF_ERROR(addPassAtK(*reference, ranking));

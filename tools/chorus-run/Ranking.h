@@ -54,15 +54,17 @@ public:
 private:
   explicit CandidateRanker(const Options &options) : options(options) {}
   rt::Status loadVerifier(rt::Engine &generator);
-  rt::Status judge(const std::vector<rt::Candidate> &candidates,
-                   const nlohmann::ordered_json &messages, Ranking &ranking);
+  static rt::Status judge(rt::Judge &verifier,
+                          const std::vector<rt::Candidate> &candidates,
+                          const nlohmann::ordered_json &messages,
+                          Ranking &ranking);
   rt::Status addPassAtK(const std::string &reference, Ranking &ranking) const;
 
   const Options &options;
   rt::RankRule rule = rt::RankRule::MeanLogprob;
   rt::AnswerRule answers;
   /// Null where the generator itself is the verifier, or none is needed.
-  std::unique_ptr<rt::Engine> verifier;
+  std::unique_ptr<rt::Engine> verifierEngine;
   std::optional<rt::Judge> verifierJudge;
 };
 

@@ -10,6 +10,7 @@
 #include "Replay.h"
 
 #include "chorus_rt/AtomicFile.h"
+#include "chorus_rt/FileMapping.h"
 #include "chorus_rt/PlainEntry.h"
 #include "support/ToolMain.h"
 
@@ -184,6 +185,7 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
 }
 
 int main(int argc, char **argv) {
+  rt::FileMapping::installFaultHandler();
   Options options;
   tool::ToolDescription description;
   description.name = "chorus-run";

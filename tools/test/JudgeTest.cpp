@@ -24,16 +24,9 @@ protected:
     test::writeToyArtifact(path);
     auto artifact = Artifact::open(path);
     ASSERT_TRUE(artifact.ok()) << artifact.status().line("");
-    auto program = Program::load(*artifact);
-    ASSERT_TRUE(program.ok()) << program.status().line("");
-    auto tokenizer = Tokenizer::create(
-        (*artifact)->segmentBytes(*(*program)->model().tokenizerSegment));
-    ASSERT_TRUE(tokenizer.ok());
     EngineOptions options;
     options.threads = 2;
-    auto created = Engine::create(
-        *program, std::shared_ptr<const Tokenizer>(std::move(*tokenizer)),
-        options);
+    auto created = Engine::open(*artifact, 0, "auto", options);
     ASSERT_TRUE(created.ok()) << created.status().line("");
     engine = std::move(*created);
   }
@@ -117,9 +110,9 @@ TEST_F(JudgeTest, CandidateMakesNoSpecialTokens) {
 TEST_F(JudgeTest, QuestionIsReadOnce) {
   std::string question(1000, 'q');
   messages[1]["content"] = question;
-  std::vector<std::string> texts;
-  for (int i = 0; i < 40; ++i)
-    texts.push_back("candidate " + std::to_string(i % 20));
+  std::vector<std::string> texts(40);
+  for (size_t i = 0; i < texts.size(); ++i)
+    texts[i] = "candidate " + std::to_string(i % 20);
   uint64_t before = engine->counters().rowsComputed;
   scores(judge(test::toyJudgeTemplate, test::toyScore), texts);
   uint64_t rows = engine->counters().rowsComputed - before;
@@ -149,13 +142,13 @@ TEST_F(JudgeTest, JudgesAreCombined) {
 
 /// While other requests run, and in any order of the candidates.
 TEST_F(JudgeTest, N08ScoresReturnedOutOfOrder) {
-  std::vector<std::string> texts;
-  for (size_t i = 0; i < 30; ++i)
-    texts.push_back(std::string(200 - 6 * i, 'x') + std::to_string(i));
+  std::vector<std::string> texts(30);
+  for (size_t i = 0; i < texts.size(); ++i)
+    texts[i] = std::string(200 - 6 * i, 'x') + std::to_string(i);
   Judge scorer = judge(test::toyJudgeTemplate, test::toyScore);
-  std::vector<double> expected;
-  for (const std::string &text : texts)
-    expected.push_back(*scores(scorer, {text})[0]);
+  std::vector<double> expected(texts.size());
+  for (size_t i = 0; i < texts.size(); ++i)
+    expected[i] = *scores(scorer, {texts[i]})[0];
   Request request;
   request.prompt = {1, 2, 3};
   request.candidates = 4;

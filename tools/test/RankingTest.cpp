@@ -51,14 +51,17 @@ void refuse(const std::vector<std::string> &arguments,
   EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
 }
 
-const std::vector<std::string> sampled = {
-    "--prompt", "2+2?",   "-n", "40",    "--max-tokens",
-    "12",       "--seed", "5",  "--json"};
-
 std::vector<std::string> with(std::vector<std::string> arguments,
                               const std::vector<std::string> &more) {
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
+}
+
+/// The command line of 40 candidates, as records.
+std::vector<std::string> sampled(const std::vector<std::string> &more) {
+  return with({"--prompt", "2+2?", "-n", "40", "--max-tokens", "12", "--seed",
+               "5", "--json"},
+              more);
 }
 
 /// The first capital letter of a text, as a vote.
@@ -92,8 +95,8 @@ void expectRanked(const std::vector<json> &all, const char *score) {
 //===----------------------------------------------------------------------===//
 
 TEST(Ranking, VoteOverAnswersOfAPattern) {
-  std::vector<json> all = records(runToy(
-      with(sampled, {"--rank", "vote", "--answer-pattern", letterPattern})));
+  std::vector<json> all = records(
+      runToy(sampled({"--rank", "vote", "--answer-pattern", letterPattern})));
   ASSERT_EQ(all.size(), 40u);
   std::map<std::string, int> counts;
   for (const json &record : all) {
@@ -122,26 +125,24 @@ double expectedScore(const std::string &question, const std::string &text) {
 }
 
 TEST(Ranking, VerifierOfTheArtifact) {
-  std::vector<json> all =
-      records(runToy(with(sampled, {"--rank", "verifier"})));
+  std::vector<json> all = records(runToy(sampled({"--rank", "verifier"})));
   ASSERT_EQ(all.size(), 40u);
   for (size_t i : {0, 17, 39})
     EXPECT_NEAR(all[i]["scores"]["verifier"],
                 expectedScore("2+2?", all[i]["text"]), 1e-6);
   expectRanked(all, "verifier");
   // Neither how much runs at once nor what is printed changes a score.
-  std::vector<json> best = records(
-      runToy(with(sampled, {"--rank", "verifier", "--top", "3", "--max-batch",
-                            "3", "--threads", "1", "--prefill-chunk", "7"})));
+  std::vector<json> best =
+      records(runToy(sampled({"--rank", "verifier", "--top", "3", "--max-batch",
+                              "3", "--threads", "1", "--prefill-chunk", "7"})));
   ASSERT_EQ(best.size(), 3u);
   for (const json &record : best)
     EXPECT_EQ(record, all[record["candidate"].get<size_t>()]);
 }
 
 TEST(Ranking, VotesThatTheVerifierWeighs) {
-  std::vector<json> all =
-      records(runToy(with(sampled, {"--rank", "weighted-vote",
-                                    "--answer-pattern", letterPattern})));
+  std::vector<json> all = records(runToy(
+      sampled({"--rank", "weighted-vote", "--answer-pattern", letterPattern})));
   std::map<std::string, double> weights;
   for (const json &record : all)
     if (!record["answer"].is_null())
@@ -153,10 +154,10 @@ TEST(Ranking, VotesThatTheVerifierWeighs) {
 }
 
 TEST(Ranking, JudgesAreCombined) {
-  auto scores = [](std::vector<std::string> arguments) {
+  auto scores = [](const std::vector<std::string> &arguments) {
     std::vector<double> all;
-    for (const json &record : records(runToy(with(
-             with(sampled, {"--rank", "verifier"}), std::move(arguments)))))
+    for (const json &record :
+         records(runToy(with(sampled({"--rank", "verifier"}), arguments))))
       all.push_back(record["scores"]["verifier"]);
     return all;
   };
@@ -198,11 +199,11 @@ TEST(Ranking, N08CandidateThatCannotBeScored) {
 }
 
 TEST(Ranking, BadOptionsSayWhatIsAllowed) {
-  refuse(with(sampled, {"--rank", "votes"}), "--rank");
-  refuse(with(sampled, {"--rank", "vote", "--answer-pattern", "a(b"}), "@3");
-  refuse(with(sampled, {"--judges", "0"}), "--judges is 0");
-  refuse(with(sampled, {"--judge-combine", "max"}), "--judge-combine");
-  refuse(with(sampled, {"--pass-at", "1"}), "--pass-at");
+  refuse(sampled({"--rank", "votes"}), "--rank");
+  refuse(sampled({"--rank", "vote", "--answer-pattern", "a(b"}), "@3");
+  refuse(sampled({"--judges", "0"}), "--judges is 0");
+  refuse(sampled({"--judge-combine", "max"}), "--judge-combine");
+  refuse(sampled({"--pass-at", "1"}), "--pass-at");
   std::string plain = temporaryFolder() + "/plain.chorus";
   writeToyArtifact(plain);
   ToolResult result =
@@ -234,6 +235,7 @@ std::vector<json> runFile(const std::vector<json> &lines,
 
 TEST(Ranking, RequestsHaveVotesAndPassAtK) {
   std::vector<json> lines;
+  lines.reserve(3);
   for (int i = 0; i < 3; ++i)
     lines.push_back({{"id", std::to_string(i)},
                      {"prompt", "question " + std::to_string(i)},
@@ -306,7 +308,7 @@ TEST(Beams, RecordsBestFirst) {
       EXPECT_EQ(length, 20);
   }
   std::string expected = runToy(search).out;
-  for (std::vector<std::string> setting :
+  for (const std::vector<std::string> &setting :
        std::vector<std::vector<std::string>>{{"--threads", "1"},
                                              {"--prefill-chunk", "1"},
                                              {"--cpu", "x86-64-v3"}})
@@ -329,7 +331,7 @@ TEST(Beams, OneBeamIsGreedy) {
 }
 
 TEST(Beams, BadOptionsSayWhatIsAllowed) {
-  for (std::vector<std::string> option :
+  for (const std::vector<std::string> &option :
        std::vector<std::vector<std::string>>{{"-n", "4"},
                                              {"--stream"},
                                              {"--rank", "vote"},

@@ -125,7 +125,7 @@ AnswerRule::find(std::string_view text) const try {
 StatusOr<std::string> AnswerRule::reference(std::string_view text) const try {
   StatusOr<std::optional<std::string>> found = find(text);
   CHORUS_RETURN_IF_ERROR(found.status());
-  return *found ? **found : normalised(text);
+  return found->value_or(normalised(text));
 } catch (const std::bad_alloc &) {
   return limitError("N10", "answer pattern", "out of memory");
 }

@@ -114,7 +114,7 @@ private:
     return false;
   }
 
-  Status closed(Status inside) {
+  Status closed(const Status &inside) {
     CHORUS_RETURN_IF_ERROR(inside);
     return take(")") ? Status() : wrong("needed is ')'");
   }
