@@ -126,6 +126,49 @@ private:
   rt::StepEntryProgram entry;
 };
 
+/// What one request made the compiled code do.
+struct Counts {
+  int64_t rows, outputRows, keysWritten, computedTwice;
+  size_t pagesSeen;
+  uint64_t pagesAllocated;
+  std::vector<std::vector<int32_t>> tokens; ///< Of each candidate.
+};
+
+Counts runRequest(const std::shared_ptr<const rt::Program> &program, int64_t P,
+                  int64_t n, int64_t G, const rt::SchedulerOptions &options) {
+  CountingProgram step(program);
+  rt::ThreadPool threads(2);
+  auto pool = rt::KVPool::create(step.pageBytes(), 64);
+  EXPECT_TRUE(pool.ok());
+  rt::Sampler sampler(step.vocabSize(), program->samplingMasses());
+  rt::PagedDecoder decoder(step, **pool, threads);
+  rt::Scheduler scheduler(decoder, sampler, threads, nullptr, options);
+  rt::Request request;
+  for (int64_t i = 0; i < P; ++i)
+    request.prompt.push_back(static_cast<int32_t>(3 + i * i % 11));
+  request.candidates = n;
+  request.maxTokens = G;
+  request.ignoreEos = true;
+  auto number = scheduler.submit(request);
+  EXPECT_TRUE(number.ok()) << number.status().line("");
+  while (!scheduler.idle()) {
+    rt::Status status = scheduler.step();
+    EXPECT_TRUE(status.ok()) << status.line("");
+  }
+  Counts counts{step.rows,
+                step.outputRows,
+                step.keysWritten,
+                step.computedTwice,
+                step.pages.size(),
+                (*pool)->pagesAllocated(),
+                {}};
+  for (rt::Candidate &candidate : scheduler.take(*number).candidates) {
+    EXPECT_EQ(candidate.tokenIds.size(), static_cast<size_t>(G));
+    counts.tokens.push_back(std::move(candidate.tokenIds));
+  }
+  return counts;
+}
+
 TEST(ComputedOnce, RowsAndPagesOfCandidatesThatShareAPrompt) {
   chorus::test::ScratchFolder folder;
   std::shared_ptr<const rt::Program> program = compiledModel(folder);
@@ -137,46 +180,41 @@ TEST(ComputedOnce, RowsAndPagesOfCandidatesThatShareAPrompt) {
           SCOPED_TRACE("P " + std::to_string(P) + ", n " + std::to_string(n) +
                        ", chunk " + std::to_string(chunk) + ", batch " +
                        std::to_string(maxBatch));
-          CountingProgram step(program);
-          rt::ThreadPool threads(2);
-          auto pool = rt::KVPool::create(step.pageBytes(), 64);
-          ASSERT_TRUE(pool.ok());
-          rt::Sampler sampler(step.vocabSize(), program->samplingMasses());
-          rt::PagedDecoder decoder(step, **pool, threads);
           rt::SchedulerOptions options;
           options.maxBatch = maxBatch;
           options.prefillChunk = chunk;
           options.contextLength = 128;
-          rt::Scheduler scheduler(decoder, sampler, threads, nullptr, options);
-          rt::Request request;
-          for (int64_t i = 0; i < P; ++i)
-            request.prompt.push_back(static_cast<int32_t>(3 + i * i % 11));
-          request.candidates = n;
-          request.maxTokens = G;
-          request.ignoreEos = true;
-          auto number = scheduler.submit(request);
-          ASSERT_TRUE(number.ok()) << number.status().line("");
-          while (!scheduler.idle()) {
-            rt::Status status = scheduler.step();
-            ASSERT_TRUE(status.ok()) << status.line("");
-          }
-          for (const rt::Candidate &candidate :
-               scheduler.take(*number).candidates)
-            EXPECT_EQ(candidate.tokenIds.size(), static_cast<size_t>(G));
-
-          EXPECT_EQ(step.rows, P + n * (G - 1));
-          EXPECT_EQ(step.keysWritten, step.rows);
-          EXPECT_EQ(step.computedTwice, 0);
+          options.prefixPages = 0;
+          options.lateFork = false;
+          Counts counts = runRequest(program, P, n, G, options);
+          EXPECT_EQ(counts.rows, P + n * (G - 1));
+          EXPECT_EQ(counts.keysWritten, counts.rows);
+          EXPECT_EQ(counts.computedTwice, 0);
           // Logits of the prompt's last row and of every decode row.
-          EXPECT_EQ(step.outputRows, 1 + n * (G - 1));
+          EXPECT_EQ(counts.outputRows, 1 + n * (G - 1));
           // Whole pages of the prompt once; the last token of a candidate is
           // never computed.
           int64_t shared = P / 32;
           int64_t pages = shared + n * (rt::pagesFor(P + G - 1) - shared);
-          EXPECT_EQ((*pool)->pagesAllocated(), static_cast<uint64_t>(pages));
+          EXPECT_EQ(counts.pagesAllocated, static_cast<uint64_t>(pages));
           // Pages of candidates that are done are used again.
           if (maxBatch >= n)
-            EXPECT_EQ(step.pages.size(), static_cast<size_t>(pages));
+            EXPECT_EQ(counts.pagesSeen, static_cast<size_t>(pages));
+
+          // Candidates with equal tokens so far are one row: as many rows as
+          // the tree of their tokens has inner nodes.
+          if (maxBatch < n)
+            continue;
+          options.lateFork = true;
+          Counts late = runRequest(program, P, n, G, options);
+          EXPECT_EQ(late.tokens, counts.tokens);
+          std::set<std::vector<int32_t>> histories;
+          for (const std::vector<int32_t> &tokens : late.tokens)
+            for (int64_t length = 1; length < G; ++length)
+              histories.emplace(tokens.begin(), tokens.begin() + length);
+          EXPECT_EQ(late.rows, P + static_cast<int64_t>(histories.size()));
+          EXPECT_EQ(late.keysWritten, late.rows);
+          EXPECT_EQ(late.computedTwice, 0);
         }
 }
 
