@@ -45,6 +45,14 @@ static const char *formatOfMagic(const uint8_t *bytes) {
   return nullptr;
 }
 
+Status Artifact::checkPages() const {
+  if (!mapping.hasLostPages())
+    return Status();
+  return ioError("A13", escapedPath,
+                 "a page can no longer be read: the file was cut while it ran, "
+                 "or its device failed");
+}
+
 Artifact::Artifact(FileMapping file)
     : filePath(file.path()), escapedPath(escapeForMessage(filePath, 200)),
       mapping(std::move(file)) {}

@@ -53,8 +53,7 @@ Status StepEntryProgram::run(const StepTables &tables, uint8_t *pool,
   args.inputs = inputs;
   args.outputs = outputs;
   args.states = &state;
-  program->call(entry, args, api);
-  return Status();
+  return program->call(entry, args, api);
 }
 
 //===----------------------------------------------------------------------===//
@@ -127,8 +126,7 @@ Status PlainEntryProgram::run(const std::vector<int32_t> &tokens,
   args.symbols = symbols;
   args.inputs = inputs;
   args.outputs = outputs;
-  program->call(entry, args, api);
-  return Status();
+  return program->call(entry, args, api);
 }
 
 } // namespace chorus::rt

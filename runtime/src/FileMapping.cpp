@@ -183,10 +183,14 @@ Status FileMapping::checkUnchanged(const char *code) const {
       info.st_mtim.tv_nsec != modifiedNanoseconds)
     return refused(code, name,
                    "changed during reading: its modification time differs");
-  if (faultSlot >= 0 && faultRanges[faultSlot].faulted)
+  if (hasLostPages())
     return refused(code, name,
                    "changed during reading: a page could not be read");
   return {};
+}
+
+bool FileMapping::hasLostPages() const {
+  return faultSlot >= 0 && faultRanges[faultSlot].faulted;
 }
 
 StatusOr<Sha256Digest> FileMapping::sha256() const {

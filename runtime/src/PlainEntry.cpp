@@ -317,8 +317,7 @@ Status Call::run(const Program &program, const chorus_runtime_api *api) {
   arguments.inputs = inputData.data();
   arguments.outputs = outputData.data();
   FloatControlScope floatControl;
-  program.call(loaded, arguments, *api);
-  return Status();
+  return program.call(loaded, arguments, *api);
 }
 
 std::optional<DType> entryDtype(SafetensorsDtype dtype) {

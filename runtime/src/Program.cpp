@@ -117,14 +117,15 @@ const uint8_t *Program::weights() const {
   return file->segmentData(info->weightsSegment);
 }
 
-void Program::call(const Entry &entry, chorus_entry_args args,
-                   const chorus_runtime_api &api) const {
+Status Program::call(const Entry &entry, chorus_entry_args args,
+                     const chorus_runtime_api &api) const {
   chorus_runtime_api own = api;
   own.entered = entered.get();
   args.size = sizeof args;
   args.weights = weights();
   args.api = &own;
   entry.function(&args);
+  return file->checkPages();
 }
 
 bool Program::kernelEntered(size_t number) const {

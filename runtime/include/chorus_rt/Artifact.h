@@ -209,6 +209,11 @@ public:
   }
   std::string_view segmentBytes(uint32_t index) const;
 
+  /// A13 (exit code 5) if a page of the file could not be read so far: it was
+  /// cut, or its device failed. What was computed since is worth nothing. Costs
+  /// no system call; needs FileMapping::installFaultHandler().
+  Status checkPages() const;
+
   /// Hashes all segments again, for a file that may have changed since.
   Status verifySegments() const;
 

@@ -49,6 +49,10 @@ public:
   /// differs from what it was at opening, or if a page could not be read.
   Status checkUnchanged(const char *code) const;
 
+  /// Whether a page could not be read so far (see installFaultHandler). Costs
+  /// no system call.
+  bool hasLostPages() const;
+
   /// SHA-256 over the whole file in one pass; pages are given back on the way.
   StatusOr<Sha256Digest> sha256() const;
 

@@ -63,8 +63,9 @@ public:
   const Entry *stepEntry() const;
   /// Calls `entry`: fills in `args`' size and weights, and the part of `api`
   /// that is the program's. The rest is the caller's, who has checked it.
-  void call(const Entry &entry, chorus_entry_args args,
-            const chorus_runtime_api &api) const;
+  /// Error: Artifact::checkPages(); the outputs are of no use then.
+  Status call(const Entry &entry, chorus_entry_args args,
+              const chorus_runtime_api &api) const;
   /// Whether a call has entered kernel `number` of code().kernels so far.
   bool kernelEntered(size_t number) const;
 
