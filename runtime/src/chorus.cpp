@@ -232,6 +232,7 @@ static Request requestOf(const chorus_request &from) {
   request.candidates = from.candidates;
   request.maxTokens = from.max_tokens;
   request.ignoreEos = from.ignore_eos != 0;
+  request.calculator = from.calculator != 0;
   for (size_t i = 0; i < from.stop_count; ++i)
     request.stop.emplace_back(from.stop[i].data, from.stop[i].length);
   SamplingParameters &sampling = request.sampling;

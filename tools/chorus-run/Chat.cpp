@@ -3,6 +3,7 @@
 #include "Chat.h"
 
 #include "Cancellation.h"
+#include "HeaderRun.h"
 #include "Input.h"
 #include "Output.h"
 
@@ -14,7 +15,8 @@
 using namespace chorus;
 using namespace chorus::run;
 
-rt::Status run::chat(rt::Engine &engine, const Options &options) {
+rt::Status run::chat(chorus_engine &handle, const Options &options) {
+  const rt::Engine &engine = rt::engineOf(handle);
   if (!engine.tokenizer())
     return rt::unsupported("tokenizer",
                            "the model has none; --prompt-ids takes token ids");
@@ -49,7 +51,8 @@ rt::Status run::chat(rt::Engine &engine, const Options &options) {
       return printer.onToken(event);
     };
     hooks.shouldCancel = cancelRequested;
-    rt::StatusOr<rt::Generation> generation = engine.generate(*request, hooks);
+    rt::StatusOr<rt::Generation> generation =
+        runRequest(handle, *request, hooks);
     CHORUS_RETURN_IF_ERROR(generation.status());
     CHORUS_RETURN_IF_ERROR(cancellationStatus());
     const rt::Candidate &answer = generation->candidates.front();

@@ -5,13 +5,13 @@
 
 #include "Options.h"
 
-#include "chorus_rt/Engine.h"
+#include "chorus_rt/EngineHandle.h"
 
 namespace chorus::run {
 
 /// Reads user messages from the terminal and answers them, until the end of
 /// input or a signal.
-rt::Status chat(rt::Engine &engine, const Options &options);
+rt::Status chat(chorus_engine &handle, const Options &options);
 
 } // namespace chorus::run
 

@@ -3,6 +3,7 @@
 #include "Replay.h"
 
 #include "Cancellation.h"
+#include "HeaderRun.h"
 #include "Input.h"
 #include "Output.h"
 
@@ -15,9 +16,10 @@ using namespace chorus::run;
 /// Records are read at once; a longer file is no record.
 static constexpr size_t maxRecordBytes = size_t(256) << 20;
 
-static rt::Status replayOne(rt::Engine &engine, std::string_view json,
+static rt::Status replayOne(chorus_engine &handle, std::string_view json,
                             const std::string &file, int64_t number,
                             const Options &options) {
+  const rt::Engine &engine = rt::engineOf(handle);
   rt::StatusOr<rt::RecordedCandidate> recorded =
       rt::parseRecord(json, file, number, engine.program().model().vocabSize);
   CHORUS_RETURN_IF_ERROR(recorded.status());
@@ -25,7 +27,7 @@ static rt::Status replayOne(rt::Engine &engine, std::string_view json,
   rt::GenerationHooks hooks;
   hooks.shouldCancel = cancelRequested;
   rt::StatusOr<rt::Generation> generation =
-      engine.generate(recorded->request, hooks);
+      runRequest(handle, recorded->request, hooks);
   CHORUS_RETURN_IF_ERROR(generation.status());
   CHORUS_RETURN_IF_ERROR(cancellationStatus());
   rt::RecordContext context;
@@ -39,7 +41,7 @@ static rt::Status replayOne(rt::Engine &engine, std::string_view json,
   return rt::compareReplay(*recorded, generation->candidates.front());
 }
 
-rt::Status run::replay(rt::Engine &engine, const Options &options,
+rt::Status run::replay(chorus_engine &engine, const Options &options,
                        tool::Console &console) {
   rt::StatusOr<std::string> text = readText(*options.replay, maxRecordBytes);
   CHORUS_RETURN_IF_ERROR(text.status());

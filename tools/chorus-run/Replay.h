@@ -5,14 +5,14 @@
 
 #include "Options.h"
 
-#include "chorus_rt/Engine.h"
+#include "chorus_rt/EngineHandle.h"
 #include "support/Console.h"
 
 namespace chorus::run {
 
 /// Runs each candidate of --replay's records alone and prints its record. An
 /// error if a record is of another artifact or profile, or if the bits differ.
-rt::Status replay(rt::Engine &engine, const Options &options,
+rt::Status replay(chorus_engine &engine, const Options &options,
                   tool::Console &console);
 
 } // namespace chorus::run

@@ -2,6 +2,7 @@
 
 #include "Cancellation.h"
 #include "Chat.h"
+#include "HeaderRun.h"
 #include "Input.h"
 #include "Jsonl.h"
 #include "Options.h"
@@ -78,10 +79,11 @@ static rt::Status searchBeams(rt::Engine &engine, const Options &options,
   return printResults(options, context, beams->candidates, rankBeams(*beams));
 }
 
-static rt::Status generate(rt::Engine &engine, const Options &options,
+static rt::Status generate(chorus_engine &handle, const Options &options,
                            std::vector<int32_t> ids,
                            const nlohmann::ordered_json &messages,
                            tool::Console &console) {
+  rt::Engine &engine = rt::engineOf(handle);
   rt::StatusOr<std::unique_ptr<CandidateRanker>> ranker =
       CandidateRanker::create(engine, options);
   CHORUS_RETURN_IF_ERROR(ranker.status());
@@ -99,7 +101,7 @@ static rt::Status generate(rt::Engine &engine, const Options &options,
   if (!options.stream || !isatty(STDOUT_FILENO))
     hooks.onStep = showProgress(console);
   hooks.shouldCancel = cancelRequested;
-  rt::StatusOr<rt::Generation> generation = engine.generate(*request, hooks);
+  rt::StatusOr<rt::Generation> generation = runRequest(handle, *request, hooks);
   console.clearProgress();
   CHORUS_RETURN_IF_ERROR(generation.status());
   CHORUS_RETURN_IF_ERROR(cancellationStatus());
@@ -168,17 +170,20 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
   rt::StatusOr<std::unique_ptr<rt::Engine>> engine =
       rt::Engine::create(*program, *tokenizer, options.engine());
   CHORUS_RETURN_IF_ERROR(engine.status());
+  std::unique_ptr<chorus_engine, void (*)(chorus_engine *)> handle(
+      rt::handleOf(std::move(*engine)), chorus_close);
+  rt::Engine &inHandle = rt::engineOf(*handle);
   catchSignals();
   if (interactive)
-    return chat(**engine, options);
+    return chat(*handle, options);
   if (options.jsonl)
-    return runRequestFile(**engine, options, console);
+    return runRequestFile(inHandle, options, console);
   if (options.replay)
-    return replay(**engine, options, console);
+    return replay(*handle, options, console);
   CHORUS_RETURN_IF_ERROR(
-      options.echoLogprobs ? echoLogprobs(**engine, options, prompt.ids)
-      : options.beams ? searchBeams(**engine, options, std::move(prompt.ids))
-                      : generate(**engine, options, std::move(prompt.ids),
+      options.echoLogprobs ? echoLogprobs(inHandle, options, prompt.ids)
+      : options.beams ? searchBeams(inHandle, options, std::move(prompt.ids))
+                      : generate(*handle, options, std::move(prompt.ids),
                                  messages, console));
   return options.kernels ? writeKernels(**program, *options.kernels)
                          : rt::Status();

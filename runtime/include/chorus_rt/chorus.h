@@ -143,6 +143,7 @@ typedef struct chorus_request {
   const chorus_text *stop; /* Texts that end a candidate. */
   size_t stop_count;
   int ignore_eos;
+  int calculator; /* Results are written after "<<expression=". */
 } chorus_request;
 
 /* The model's own sampling defaults, one candidate, no prompt yet. */
