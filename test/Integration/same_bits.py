@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The same bits, whatever runs beside: number of candidates, one candidate
-alone, threads, prefill chunks, batch limit, CPU level.
+alone, threads, prefill chunks, batch limit, CPU level, shared attention.
 
 After each case stands which kernel shapes its settings reached, as the runs
 report it; a shape that none of them reaches fails the test.
@@ -42,9 +42,11 @@ class Setting:
     chunk: int = 512
     batch: int | None = None
     cpu: str = "x86-64-v3"
+    shared: str = "auto"  # Attention.
 
     def options(self):
-        out = ["-n", self.n, "--threads", self.threads, "--prefill-chunk", self.chunk, "--cpu", self.cpu]
+        out = ["-n", self.n, "--threads", self.threads, "--prefill-chunk", self.chunk, "--cpu", self.cpu,
+               "--shared-attention", self.shared]
         if self.candidate is not None:
             out += ["--candidate", self.candidate]
         if self.batch is not None:
@@ -53,11 +55,12 @@ class Setting:
 
     def describe(self):
         who = f"n={self.n}" if self.candidate is None else f"candidate {self.candidate}"
-        return (f"{who} threads={self.threads} chunk={self.chunk} batch={self.batch or 'default'} {self.cpu}")
+        return (f"{who} threads={self.threads} chunk={self.chunk} batch={self.batch or 'default'} "
+                f"shared={self.shared} {self.cpu}")
 
     def short(self):
         who = f"n{self.n}" if self.candidate is None else f"k{self.candidate}"
-        return f"{who}/t{self.threads}/c{self.chunk}/b{self.batch or ''}"
+        return f"{who}/t{self.threads}/c{self.chunk}/b{self.batch or ''}/{self.shared}"
 
 
 # Attention by runs of rows that read the same pages: of sequences that share
@@ -172,7 +175,7 @@ def random_settings(count, factors, generator):
 
 def as_setting(row):
     candidate = {"all": None, "first": 0, "last": row["n"] - 1}[row["who"]]
-    return Setting(row["n"], candidate, row["threads"], row["chunk"], row["batch"], row["cpu"])
+    return Setting(row["n"], candidate, row["threads"], row["chunk"], row["batch"], row["cpu"], row["shared"])
 
 
 def tiny_model(suite, cpus):
@@ -184,7 +187,9 @@ def tiny_model(suite, cpus):
     for cpu, threads in itertools.product(cpus, THREADS):
         with suite.case(f"tiny model, full matrix, {cpu}, {threads} threads") as case:
             for (n, candidate), chunk, batch in itertools.product(who, CHUNKS, [None, 1, 3]):
-                checker.check(case, Setting(n, candidate, threads, chunk, batch, cpu))
+                several = n > 1 and candidate is None and batch != 1
+                for shared in ["auto", "off"] if several else ["auto"]:
+                    checker.check(case, Setting(n, candidate, threads, chunk, batch, cpu, shared))
     with suite.case("tiny model, kernel shapes") as case:
         checker.check_reached(case)
     for cpu in cpus:
@@ -200,7 +205,8 @@ def real_model(suite, cpus, everything, seed):
     from harness import ROOT
     model = Model(suite, MODEL, "smollm2")
     factors = {"n": [1, 2, 8, 33] if everything else [1, 2, 8], "who": ["all", "first", "last"],
-               "threads": THREADS, "chunk": CHUNKS, "batch": [None, 1, 5, 16], "cpu": cpus}
+               "threads": THREADS, "chunk": CHUNKS, "batch": [None, 1, 5, 16], "cpu": cpus,
+               "shared": ["auto", "on", "off"]}
     generator = random.Random(seed)
     rows = pairwise(factors, generator)
     if everything:
