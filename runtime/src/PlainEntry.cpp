@@ -79,7 +79,7 @@ std::string placeText(const std::vector<int64_t> &shape, uint64_t index) {
   std::string text;
   for (size_t i = shape.size(); i-- > 0;) {
     auto size = static_cast<uint64_t>(shape[i]);
-    text = std::to_string(index % size) + (text.empty() ? "" : ", ") + text;
+    text.insert(0, std::to_string(index % size) + (text.empty() ? "" : ", "));
     index /= size;
   }
   return "[" + text + "]";
