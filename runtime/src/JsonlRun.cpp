@@ -218,8 +218,11 @@ Status Run::checkPaths() const {
 
 StatusOr<JsonlOutcome> Run::run() {
   CHORUS_RETURN_IF_ERROR(openAll());
-  if (!isCancelled())
-    CHORUS_RETURN_IF_ERROR(scan());
+  if (!isCancelled()) {
+    Status status = scan();
+    if (!isCancelled())
+      CHORUS_RETURN_IF_ERROR(status);
+  }
   if (!isCancelled() && !toStdout())
     CHORUS_RETURN_IF_ERROR(beginJournal());
   if (!isCancelled())
@@ -278,6 +281,8 @@ Status Run::scan() {
       *input, place, options.defaults, vocabSize(),
       [&](RequestLine &line, const Status &parsed) {
         ++outcome.progress.requests;
+        if (isCancelled())
+          return limitError("cancelled", "", "the scan is not complete");
         if (!options.strict)
           return Status();
         Status status = parsed;

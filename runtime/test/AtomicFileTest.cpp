@@ -2,6 +2,7 @@
 
 #include "chorus_rt/AtomicFile.h"
 
+#include "FileFaults.h"
 #include "TemporaryFolder.h"
 
 #include <gtest/gtest.h>
@@ -64,6 +65,24 @@ TEST(AtomicFile, NothingIsLeftWithoutCommit) {
   }
   EXPECT_EQ(folder.names(), std::set<std::string>{"out"});
   EXPECT_EQ(readFile(folder.path("out")), "old");
+}
+
+TEST(AtomicFile, W02_BytesAreOnDiskBeforeTheNameAndTheNameBeforeTheEnd) {
+  TemporaryFolder folder;
+  std::vector<FileEvent> events;
+  StatusOr<AtomicFile> file = AtomicFile::create(folder.path("out"));
+  recordFileEvents(&events);
+  ASSERT_TRUE(file->append("data", 4).ok());
+  ASSERT_TRUE(file->commit().ok());
+  recordFileEvents(nullptr);
+  std::vector<std::string> calls;
+  for (const FileEvent &event : events)
+    calls.push_back(event.call);
+  ASSERT_EQ(calls,
+            (std::vector<std::string>{"pwrite", "fsync", "renameat", "fsync"}));
+  EXPECT_EQ(events[1].fd, events[0].fd);
+  EXPECT_EQ(events[2].bytes, "out");
+  EXPECT_EQ(events[3].fd, events[2].fd); // The folder.
 }
 
 TEST(AtomicFile, C06_TargetsThatAreNoFiles) {

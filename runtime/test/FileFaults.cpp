@@ -31,6 +31,13 @@ struct Plan {
 
 Plan plan;
 std::atomic<int64_t> calls{0};
+std::vector<FileEvent> *recorded = nullptr;
+
+void record(const char *call, int fd, uint64_t offset = 0,
+            const std::string &bytes = "") {
+  if (recorded)
+    recorded->push_back({call, fd, offset, bytes});
+}
 
 int errorNamed(const std::string &name) {
   struct Named {
@@ -117,7 +124,9 @@ void chorus::rt::test::setFileFault(const std::string &text) {
   plan.at = std::atoll(text.c_str() + at + 1);
 }
 
-int64_t chorus::rt::test::fileCalls() { return calls; }
+void chorus::rt::test::recordFileEvents(std::vector<FileEvent> *events) {
+  recorded = events;
+}
 
 /// A call that only succeeds or fails. Its arguments stand in parentheses.
 #define CHORUS_FAULTY(name, parameters, arguments)                             \
@@ -130,12 +139,7 @@ int64_t chorus::rt::test::fileCalls() { return calls; }
 CHORUS_FAULTY(close, (int fd), (fd))
 CHORUS_FAULTY(ftruncate, (int fd, off_t size) noexcept, (fd, size))
 CHORUS_FAULTY(rename, (const char *from, const char *to) noexcept, (from, to))
-CHORUS_FAULTY(renameat,
-              (int fromFd, const char *from, int toFd, const char *to) noexcept,
-              (fromFd, from, toFd, to))
 CHORUS_FAULTY(unlink, (const char *path) noexcept, (path))
-CHORUS_FAULTY(unlinkat, (int fd, const char *path, int flags) noexcept,
-              (fd, path, flags))
 CHORUS_FAULTY(flock, (int fd, int operation) noexcept, (fd, operation))
 CHORUS_FAULTY(fstat, (int fd, struct stat *out) noexcept, (fd, out))
 CHORUS_FAULTY(stat, (const char *path, struct stat *out) noexcept, (path, out))
@@ -144,9 +148,34 @@ CHORUS_FAULTY(fstatat,
               (fd, path, out, flags))
 
 // No power fails here, and waiting for a disk a thousand times takes long.
-extern "C" int fsync(int) { return decide("fsync") == What::Nothing ? 0 : -1; }
-extern "C" int fdatasync(int) {
-  return decide("fdatasync") == What::Nothing ? 0 : -1;
+extern "C" int fsync(int fd) {
+  if (decide("fsync") != What::Nothing)
+    return -1;
+  record("fsync", fd);
+  return 0;
+}
+extern "C" int fdatasync(int fd) {
+  if (decide("fdatasync") != What::Nothing)
+    return -1;
+  record("fdatasync", fd);
+  return 0;
+}
+
+extern "C" int renameat(int fromFd, const char *from, int toFd,
+                        const char *to) noexcept {
+  static int (*original)(int, const char *, int, const char *);
+  if (decide("renameat") != What::Nothing)
+    return -1;
+  record("renameat", toFd, 0, to);
+  return next(original, "renameat")(fromFd, from, toFd, to);
+}
+
+extern "C" int unlinkat(int fd, const char *path, int flags) noexcept {
+  static int (*original)(int, const char *, int);
+  if (decide("unlinkat") != What::Nothing)
+    return -1;
+  record("unlinkat", fd, 0, path);
+  return next(original, "unlinkat")(fd, path, flags);
 }
 
 extern "C" int open(const char *path, int flags, ...) {
@@ -207,6 +236,8 @@ extern "C" ssize_t pwrite(int fd, const void *data, size_t count,
                           off_t offset) {
   static ssize_t (*original)(int, const void *, size_t, off_t);
   return writePart(decide("pwrite"), count, [&](size_t part) {
+    record("pwrite", fd, static_cast<uint64_t>(offset),
+           std::string(static_cast<const char *>(data), part));
     return next(original, "pwrite")(fd, data, part, offset);
   });
 }

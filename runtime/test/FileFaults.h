@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace chorus::rt::test {
 
@@ -26,8 +27,16 @@ namespace chorus::rt::test {
 /// written, then SIGKILL). Empty: no fault.
 void setFileFault(const std::string &plan);
 
-/// Calls that the plan is about, since setFileFault.
-int64_t fileCalls();
+/// A call that changes files or syncs them.
+struct FileEvent {
+  std::string call;
+  int fd = -1; ///< Or a folder's.
+  uint64_t offset = 0;
+  std::string bytes; ///< That were written, or a name.
+};
+
+/// From now on such calls that succeed are added to `events`; null ends it.
+void recordFileEvents(std::vector<FileEvent> *events);
 
 } // namespace chorus::rt::test
 

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <csignal>
+#include <fstream>
+#include <iterator>
 #include <map>
 
 using namespace chorus::test;
@@ -547,6 +549,45 @@ TEST(ChorusRun, SignalsEndTheRun) {
                                input);
     expectError(result, exitCode, "stopped by SIG");
     EXPECT_EQ(result.out, "");
+  }
+}
+
+// The rows of runs of many requests are in test/Integration/jsonl_runs.py; this
+// is what runs under sanitizers too.
+TEST(ChorusRun, FileOfRequestsGoesOnAfterASignal) {
+  std::string lines;
+  for (int i = 0; i < 40; ++i)
+    lines += "{\"id\":\"q" + std::to_string(i) +
+             "\",\"prompt\":\"x\",\"n\":3,\"answer\":\"1\",\"max_tokens\":" +
+             std::to_string(400 + i) + "}\n";
+  lines += "{\"id\":\"bad\",\"prompt\":\"x\",\"top_p\":2}\nbroken\n";
+  std::string in = writeTemporary("requests.jsonl", lines);
+  for (const char *records : {"request", "candidate"}) {
+    std::string out = temporaryFolder() + "/results-" + records;
+    std::vector<std::string> arguments = {
+        "--jsonl",     in,  "--out",     out,    "--ignore-eos",
+        "--max-batch", "2", "--records", records};
+    ToolInput input;
+    input.signal = SIGTERM;
+    input.signalAfterMs = 200;
+    ToolResult stopped = runToy(arguments, input);
+    if (stopped.exitCode == 143)
+      EXPECT_TRUE(contains(stopped.err, "the same command goes on"))
+          << stopped.err;
+    ToolResult result = runToy(arguments);
+    EXPECT_EQ(result.exitCode, 1) << result.err;
+    EXPECT_TRUE(contains(result.err, "error J05: ")) << result.err;
+    EXPECT_TRUE(contains(result.err, "first of 2 failed requests of 42"))
+        << result.err;
+    arguments[3] = "-";
+    ToolResult printed = runToy(arguments);
+    EXPECT_EQ(printed.exitCode, 1);
+    std::ifstream file(out, std::ios::binary);
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}),
+              printed.out);
+    std::vector<std::string> results = printed.lines();
+    ASSERT_EQ(results.size(), records == std::string("request") ? 42u : 122u);
+    EXPECT_EQ(json::parse(results.back())["error"]["code"], "J01");
   }
 }
 
