@@ -77,7 +77,7 @@ static std::string fileHeader() {
 static std::string fingerprintText(const JournalFingerprint &fingerprint) {
   std::string text;
   for (const auto &[name, value] : fingerprint)
-    text += name + "=" + value + "\n";
+    text.append(name).append("=").append(value).append("\n");
   return text;
 }
 

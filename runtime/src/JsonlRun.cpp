@@ -7,11 +7,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <fcntl.h>
 #include <map>
+#include <memory>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
@@ -71,10 +71,11 @@ static JournalText parseJournalText(std::string_view text) {
   parsed.members = takeLine();
   while (!text.empty()) {
     std::string_view line = takeLine();
-    size_t blank = std::min(line.find(' '), line.size());
     JournalText::Record record;
-    std::from_chars(line.data(), line.data() + blank, record.rank);
-    record.text = line.substr(std::min(blank + 1, line.size()));
+    size_t blank = std::min(line.find(' '), line.size() - 1);
+    for (char digit : line.substr(0, blank))
+      record.rank = 10 * record.rank + (digit - '0');
+    record.text = line.substr(blank + 1);
     parsed.records.push_back(record);
   }
   return parsed;
@@ -160,7 +161,7 @@ private:
   int64_t firstFailureLine = 0, lastFailureLine = 0;
 
   OutputPlace place;
-  std::optional<JsonlInput> input;
+  std::unique_ptr<JsonlInput> input;
   bool inputEnded = false;
 
   struct UnderWay {
@@ -179,15 +180,16 @@ private:
   int64_t candidatesUnderWay = 0;
   int64_t tokensFinished = 0;
 
-  std::optional<Journal> journal;
+  std::unique_ptr<Journal> journal;
   /// Of former runs; `nextFound` has been read already.
-  std::optional<Sorter::Reader> found;
-  std::optional<JournalEntry> nextFound;
+  std::unique_ptr<Sorter::Reader> found;
+  JournalEntry nextFound;
+  bool moreFound = false;
   Clock::time_point nextSync{};
 
-  /// For stdout: by line, what has not had its turn; nothing where it is under
+  /// For stdout: by line, what has not had its turn; empty where it is under
   /// way.
-  std::map<int64_t, std::optional<std::string>> held;
+  std::map<int64_t, std::string> held;
 };
 
 } // namespace
@@ -258,7 +260,7 @@ Status Run::openAll() {
     CHORUS_RETURN_IF_ERROR(checkPaths());
     StatusOr<Journal> locked = Journal::open(place);
     CHORUS_RETURN_IF_ERROR(locked.status());
-    journal.emplace(std::move(*locked));
+    journal = std::make_unique<Journal>(std::move(*locked));
     // What a killed process left goes; and whether the output can be written
     // is known before there is anything to lose.
     removeUnnamedFile(place);
@@ -272,7 +274,7 @@ Status Run::openInput() {
   StatusOr<JsonlInput> opened =
       JsonlInput::open(options.input, place, hooks.shouldCancel);
   CHORUS_RETURN_IF_ERROR(opened.status());
-  input.emplace(std::move(*opened));
+  input = std::make_unique<JsonlInput>(std::move(*opened));
   return Status();
 }
 
@@ -334,7 +336,7 @@ Status Run::beginJournal() {
          std::to_string(state->records) + " finished records");
   StatusOr<Sorter::Reader> entries = journal->entries();
   CHORUS_RETURN_IF_ERROR(entries.status());
-  found.emplace(std::move(*entries));
+  found = std::make_unique<Sorter::Reader>(std::move(*entries));
   return readFound();
 }
 
@@ -434,10 +436,9 @@ Status Run::readRequest(const JsonlLine &text, RequestLine &line) {
 }
 
 Status Run::readFound() {
-  JournalEntry entry;
-  StatusOr<bool> more = found->next(entry);
+  StatusOr<bool> more = found->next(nextFound);
   CHORUS_RETURN_IF_ERROR(more.status());
-  nextFound = *more ? std::optional<JournalEntry>(entry) : std::nullopt;
+  moreFound = *more;
   return Status();
 }
 
@@ -445,9 +446,9 @@ Status Run::readFound() {
 /// wholeRequest. Both the lines and the entries come in rising order.
 StatusOr<std::vector<int64_t>> Run::takeFound(int64_t line) {
   std::vector<int64_t> candidates;
-  while (nextFound && nextFound->key.request <= line) {
-    if (nextFound->key.request == line)
-      candidates.push_back(nextFound->key.candidate);
+  while (moreFound && nextFound.key.request <= line) {
+    if (nextFound.key.request == line)
+      candidates.push_back(nextFound.key.candidate);
     CHORUS_RETURN_IF_ERROR(readFound());
   }
   return candidates;
@@ -493,7 +494,7 @@ Status Run::start(const JsonlLine &text, const std::vector<int64_t> &found) {
     return Status();
   }
   if (toStdout())
-    held.emplace(text.number, std::nullopt);
+    held.emplace(text.number, "");
   if (status.ok())
     status = preparePrompt(line, line.request.prompt);
   if (!status.ok())
@@ -679,9 +680,9 @@ std::string Run::outputText(std::string_view record, int64_t line) {
 
 /// Prints the first of those held, as far as they are finished.
 Status Run::printHeld() {
-  while (!held.empty() && held.begin()->second) {
+  while (!held.empty() && !held.begin()->second.empty()) {
     CHORUS_RETURN_IF_ERROR(
-        hooks.print(outputText(*held.begin()->second, held.begin()->first)));
+        hooks.print(outputText(held.begin()->second, held.begin()->first)));
     held.erase(held.begin());
   }
   return Status();

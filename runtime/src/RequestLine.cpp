@@ -152,7 +152,7 @@ void Parser::checkRanges() {
   Status status = parsed.request.sampling.validate(vocabSize);
   if (status.ok())
     return;
-  std::string message = status.message();
+  const std::string &message = status.message();
   size_t blank = message.find(' ');
   std::string field = message.substr(0, blank);
   std::replace(field.begin(), field.end(), '-', '_');

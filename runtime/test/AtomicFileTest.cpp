@@ -76,6 +76,7 @@ TEST(AtomicFile, W02_BytesAreOnDiskBeforeTheNameAndTheNameBeforeTheEnd) {
   ASSERT_TRUE(file->commit().ok());
   recordFileEvents(nullptr);
   std::vector<std::string> calls;
+  calls.reserve(events.size());
   for (const FileEvent &event : events)
     calls.push_back(event.call);
   ASSERT_EQ(calls,

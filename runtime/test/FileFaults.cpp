@@ -88,7 +88,7 @@ ssize_t writePart(What what, size_t count, const Write &write) {
 }
 
 struct Environment {
-  Environment() {
+  Environment() noexcept {
     if (const char *text = getenv("CHORUS_FILE_FAULT"))
       setFileFault(text);
   }
@@ -121,7 +121,7 @@ void chorus::rt::test::setFileFault(const std::string &text) {
   if (plan.what == What::Error)
     plan.error = errorNamed(what);
   plan.onwards = text.back() == '+';
-  plan.at = std::atoll(text.c_str() + at + 1);
+  plan.at = std::strtoll(text.c_str() + at + 1, nullptr, 10);
 }
 
 void chorus::rt::test::recordFileEvents(std::vector<FileEvent> *events) {
@@ -129,12 +129,14 @@ void chorus::rt::test::recordFileEvents(std::vector<FileEvent> *events) {
 }
 
 /// A call that only succeeds or fails. Its arguments stand in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define CHORUS_FAULTY(name, parameters, arguments)                             \
   extern "C" int name parameters {                                             \
     static int(*original) parameters;                                          \
     return decide(#name) == What::Nothing ? next(original, #name) arguments    \
                                           : -1;                                \
   }
+// NOLINTEND(bugprone-macro-parentheses)
 
 CHORUS_FAULTY(close, (int fd), (fd))
 CHORUS_FAULTY(ftruncate, (int fd, off_t size) noexcept, (fd, size))

@@ -21,8 +21,9 @@ using namespace chorus::rt::test;
 
 namespace {
 
-const JournalFingerprint fingerprint = {
-    {"artifact", "0123abcd"}, {"input", "4567"}, {"temperature", "0.8"}};
+JournalFingerprint fingerprint() {
+  return {{"artifact", "0123abcd"}, {"input", "4567"}, {"temperature", "0.8"}};
+}
 
 std::string payloadOf(int64_t request) {
   return "{\"id\":\"" + std::to_string(request) + "\",\"text\":\"" +
@@ -54,7 +55,7 @@ protected:
   void writeThreeGroups() {
     StatusOr<Journal> journal = Journal::open(place);
     ASSERT_TRUE(journal.ok());
-    ASSERT_TRUE(journal->begin(fingerprint, false).ok());
+    ASSERT_TRUE(journal->begin(fingerprint(), false).ok());
     ASSERT_TRUE(add(*journal, 0, 4).ok());
     ASSERT_TRUE(add(*journal, 4, 5).ok());
     ASSERT_TRUE(add(*journal, 5, 7).ok());
@@ -67,7 +68,8 @@ protected:
   };
 
   /// What a run that goes on would find.
-  Found find(bool salvage = false, const JournalFingerprint &as = fingerprint) {
+  Found find(bool salvage = false,
+             const JournalFingerprint &as = fingerprint()) {
     Found found;
     StatusOr<Journal> journal = Journal::open(place);
     if (!journal.ok())
@@ -99,7 +101,7 @@ protected:
 TEST_F(JournalTest, FindsWhatWasSynced) {
   StatusOr<Journal> journal = Journal::open(place);
   ASSERT_TRUE(journal.ok());
-  StatusOr<Journal::State> state = journal->begin(fingerprint, false);
+  StatusOr<Journal::State> state = journal->begin(fingerprint(), false);
   ASSERT_TRUE(state.ok()) << state.status().line("test");
   EXPECT_EQ(state->records, 0);
   // In the order of finishing; candidates and whole requests.
@@ -131,7 +133,7 @@ TEST_F(JournalTest, FindsWhatWasSynced) {
   }
   StatusOr<Journal> again = Journal::open(place);
   ASSERT_TRUE(again.ok());
-  state = again->begin(fingerprint, false);
+  state = again->begin(fingerprint(), false);
   ASSERT_TRUE(state.ok());
   EXPECT_EQ(state->records, 4);
   EXPECT_EQ(state->cutBytes, 0u);
@@ -144,7 +146,7 @@ TEST_F(JournalTest, FindsWhatWasSynced) {
 TEST_F(JournalTest, StaysOnlyWithRecords) {
   {
     StatusOr<Journal> journal = Journal::open(place);
-    ASSERT_TRUE(journal->begin(fingerprint, false).ok());
+    ASSERT_TRUE(journal->begin(fingerprint(), false).ok());
     EXPECT_EQ(folder.names(), std::set<std::string>{"out.journal"});
   }
   EXPECT_EQ(folder.names(), std::set<std::string>());
@@ -263,7 +265,7 @@ TEST_F(JournalTest, W07_SalvageOfSeveralRecordsInARow) {
   // What is missing is written again behind the rest.
   {
     StatusOr<Journal> journal = Journal::open(place);
-    ASSERT_TRUE(journal->begin(fingerprint, false).ok());
+    ASSERT_TRUE(journal->begin(fingerprint(), false).ok());
     for (int64_t request = 0; request < 7; ++request)
       if (!found.records.count(request))
         journal->append({request}, payloadOf(request));
@@ -275,7 +277,7 @@ TEST_F(JournalTest, W07_SalvageOfSeveralRecordsInARow) {
 TEST_F(JournalTest, W07_RecordThatChangesDuringTheRun) {
   writeThreeGroups();
   StatusOr<Journal> journal = Journal::open(place);
-  ASSERT_TRUE(journal->begin(fingerprint, false).ok());
+  ASSERT_TRUE(journal->begin(fingerprint(), false).ok());
   std::string bytes = readFile(path());
   bytes[bytes.find("\"id\":\"4\"")] ^= 1;
   writeFile(path(), bytes); // The file that is open.
@@ -288,7 +290,7 @@ TEST_F(JournalTest, W07_RecordThatChangesDuringTheRun) {
 
 TEST_F(JournalTest, W08_SecondRunIsTurnedAwayAndToldWhoRuns) {
   StatusOr<Journal> journal = Journal::open(place);
-  ASSERT_TRUE(journal->begin(fingerprint, false).ok());
+  ASSERT_TRUE(journal->begin(fingerprint(), false).ok());
   std::string parent = std::to_string(getpid());
   pid_t child = fork();
   if (child == 0) {
@@ -345,7 +347,7 @@ std::pair<int64_t, Status> runAgainst(const std::string &plan,
     StatusOr<Journal> journal = Journal::open(place);
     error = journal.status();
     if (error.ok())
-      error = journal->begin(fingerprint, false).status();
+      error = journal->begin(fingerprint(), false).status();
     for (int64_t i = 0; i < 5 && error.ok(); ++i) {
       journal->append({i}, payloadOf(i));
       error = journal->sync();
@@ -378,7 +380,7 @@ void everyFault(TemporaryFolder &folder, const OutputPlace &place,
     EXPECT_EQ(error.exitCode(), ExitCode::IO) << plan;
     StatusOr<Journal> journal = Journal::open(place);
     ASSERT_TRUE(journal.ok());
-    StatusOr<Journal::State> state = journal->begin(fingerprint, false);
+    StatusOr<Journal::State> state = journal->begin(fingerprint(), false);
     ASSERT_TRUE(state.ok()) << plan << state.status().line("test");
     EXPECT_EQ(state->records, acknowledged) << plan;
   }
@@ -440,7 +442,7 @@ TEST_F(JournalTest, W01_KilledAtEveryCall) {
       if (child == 0) {
         setFileFault(fault + std::to_string(n));
         StatusOr<Journal> journal = Journal::open(place);
-        bool good = journal.ok() && journal->begin(fingerprint, false).ok();
+        bool good = journal.ok() && journal->begin(fingerprint(), false).ok();
         for (int64_t i = 0; good && i < 3; ++i) {
           journal->append({i}, payloadOf(i));
           good = journal->sync().ok();
@@ -501,7 +503,7 @@ TEST_F(JournalTest, W02_PowerFailureKeepsWhatWasAcknowledged) {
   recordFileEvents(&events);
   {
     StatusOr<Journal> journal = Journal::open(place);
-    ASSERT_TRUE(journal->begin(fingerprint, false).ok());
+    ASSERT_TRUE(journal->begin(fingerprint(), false).ok());
     for (int64_t i = 0; i < 6; ++i) {
       journal->append({2 * i}, payloadOf(2 * i));
       journal->append({2 * i + 1}, payloadOf(2 * i + 1));
@@ -536,7 +538,7 @@ TEST_F(JournalTest, W02_PowerFailureKeepsWhatWasAcknowledged) {
 
 TEST_F(JournalTest, W10_FolderOrJournalGone) {
   StatusOr<Journal> journal = Journal::open(place);
-  ASSERT_TRUE(journal->begin(fingerprint, false).ok());
+  ASSERT_TRUE(journal->begin(fingerprint(), false).ok());
   ASSERT_TRUE(add(*journal, 0, 4).ok());
   std::string moved = folder.path() + "-moved";
   std::filesystem::rename(folder.path(), moved);
@@ -550,7 +552,7 @@ TEST_F(JournalTest, W10_FolderOrJournalGone) {
   EXPECT_EQ(find().records.size(), 4u);
 
   StatusOr<Journal> again = Journal::open(place);
-  ASSERT_TRUE(again->begin(fingerprint, false).ok());
+  ASSERT_TRUE(again->begin(fingerprint(), false).ok());
   unlink(path().c_str());
   EXPECT_EQ(add(*again, 4, 5).code(), "W10");
 }

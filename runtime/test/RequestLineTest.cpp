@@ -16,15 +16,6 @@ namespace {
 
 constexpr int64_t vocab = 100;
 
-RequestLine parsed;
-
-Status parse(const std::string &text, const Request &defaults = Request()) {
-  JsonlLine line;
-  line.number = 7;
-  line.text = text;
-  return parseRequestLine(line, "in.jsonl", defaults, vocab, parsed);
-}
-
 /// A line with a prompt and these fields.
 std::string with(const std::string &fields) {
   return "{\"id\":\"x\",\"prompt\":\"p\"" +
@@ -38,28 +29,40 @@ struct Case {
   const char *message; ///< A part of it.
 };
 
-void expectRefused(const std::vector<Case> &cases) {
-  for (const Case &c : cases) {
-    Status status = parse(c.line);
-    EXPECT_EQ(status.exitCode(), ExitCode::SomeRecordsFailed) << c.line;
-    EXPECT_EQ(status.code(), c.code) << c.line << status.line("test");
-    std::string place = "in.jsonl:7";
-    if (*c.field)
-      place += std::string(": ") + c.field;
-    EXPECT_EQ(status.place(), place) << c.line;
-    EXPECT_NE(status.message().find(c.message), std::string::npos)
-        << c.line << " " << status.message();
+class RequestLineTest : public testing::Test {
+protected:
+  Status parse(const std::string &text, const Request &defaults = Request()) {
+    JsonlLine line;
+    line.number = 7;
+    line.text = text;
+    return parseRequestLine(line, "in.jsonl", defaults, vocab, parsed);
   }
-}
 
-void expectGood(const std::vector<std::string> &lines) {
-  for (const std::string &line : lines) {
-    Status status = parse(line);
-    EXPECT_TRUE(status.ok()) << line << " " << status.line("test");
+  void expectRefused(const std::vector<Case> &cases) {
+    for (const Case &c : cases) {
+      Status status = parse(c.line);
+      EXPECT_EQ(status.exitCode(), ExitCode::SomeRecordsFailed) << c.line;
+      EXPECT_EQ(status.code(), c.code) << c.line << status.line("test");
+      std::string place = "in.jsonl:7";
+      if (*c.field)
+        place += std::string(": ") + c.field;
+      EXPECT_EQ(status.place(), place) << c.line;
+      EXPECT_NE(status.message().find(c.message), std::string::npos)
+          << c.line << " " << status.message();
+    }
   }
-}
 
-TEST(RequestLine, EveryField) {
+  void expectGood(const std::vector<std::string> &lines) {
+    for (const std::string &line : lines) {
+      Status status = parse(line);
+      EXPECT_TRUE(status.ok()) << line << " " << status.line("test");
+    }
+  }
+
+  RequestLine parsed;
+};
+
+TEST_F(RequestLineTest, EveryField) {
   Request defaults;
   defaults.candidates = 9;
   defaults.sampling.topK = 5;
@@ -95,7 +98,7 @@ TEST(RequestLine, EveryField) {
   EXPECT_EQ(sampling.minTokens, 2);
 
   ASSERT_TRUE(parse(R"({"prompt_ids":[1,2,99],"stop":"x"})", defaults).ok());
-  EXPECT_EQ(*parsed.promptIds, (std::vector<int32_t>{1, 2, 99}));
+  EXPECT_EQ(parsed.promptIds, (std::vector<int32_t>{1, 2, 99}));
   EXPECT_EQ(parsed.request.candidates, 9);
   EXPECT_EQ(parsed.request.sampling.topK, 5);
   EXPECT_EQ(parsed.request.stop, std::vector<std::string>{"x"});
@@ -107,7 +110,7 @@ TEST(RequestLine, EveryField) {
   EXPECT_EQ(parsed.request.stop, defaults.stop);
 }
 
-TEST(RequestLine, J01_BrokenJson) {
+TEST_F(RequestLineTest, J01_BrokenJson) {
   expectRefused({
       {"{\"id\":\"x\",\"prompt\":\"p\"", "J01", "column 23", "expected '}'"},
       {"nonsense", "J01", "column 1", "expected '{'"},
@@ -126,7 +129,7 @@ TEST(RequestLine, J01_BrokenJson) {
   expectGood({with(""), with("\"n\":1"), " " + with("") + " \t"});
 }
 
-TEST(RequestLine, J01_NestedTooDeeply) {
+TEST_F(RequestLineTest, J01_NestedTooDeeply) {
   auto nested = [](int depth) {
     return "{\"messages\":[" + std::string(static_cast<size_t>(depth), '[') +
            std::string(static_cast<size_t>(depth), ']') + "]}";
@@ -136,7 +139,7 @@ TEST(RequestLine, J01_NestedTooDeeply) {
   expectGood({nested(60)});
 }
 
-TEST(RequestLine, J02_TooLong) {
+TEST_F(RequestLineTest, J02_TooLong) {
   JsonlLine line;
   line.number = 3;
   line.tooLong = true;
@@ -146,7 +149,7 @@ TEST(RequestLine, J02_TooLong) {
   EXPECT_EQ(parsed.request.id, "3");
 }
 
-TEST(RequestLine, J03_Ids) {
+TEST_F(RequestLineTest, J03_Ids) {
   std::string longest(maxRequestIdBytes, 'i');
   expectRefused({
       {"{\"id\":\"" + std::string(1 << 20, 'i') + "\",\"prompt\":\"p\"}", "J03",
@@ -165,7 +168,7 @@ TEST(RequestLine, J03_Ids) {
   EXPECT_EQ(parsed.request.id, "late");
 }
 
-TEST(RequestLine, J04_KeysAndTypes) {
+TEST_F(RequestLineTest, J04_KeysAndTypes) {
   expectRefused({
       {with("\"n\":1,\"n\":1"), "J04", "n", "stands twice"},
       {with("\"n\":1,\"\\u006e\":1"), "J04", "n", "stands twice"},
@@ -204,7 +207,7 @@ TEST(RequestLine, J04_KeysAndTypes) {
               "{\"messages\":[{\"role\":\"user\",\"content\":\"\"}]}"});
 }
 
-TEST(RequestLine, J05_OutOfRange) {
+TEST_F(RequestLineTest, J05_OutOfRange) {
   expectRefused({
       {with("\"temperature\":-1"), "J05", "temperature",
        "is -1, allowed is 0 or 0.001 to 1000"},
@@ -243,7 +246,7 @@ TEST(RequestLine, J05_OutOfRange) {
               with("\"logit_bias\":{\"1\":-1000}")});
 }
 
-TEST(RequestLine, J07_StopStringsAndTokenIds) {
+TEST_F(RequestLineTest, J07_StopStringsAndTokenIds) {
   auto strings = [](size_t count) {
     std::string text = "\"stop\":[\"a\"";
     for (size_t i = 1; i < count; ++i)
@@ -273,7 +276,7 @@ TEST(RequestLine, J07_StopStringsAndTokenIds) {
               with("\"allowed\":[99,0]"), "{\"prompt_ids\":[99,0]}"});
 }
 
-TEST(RequestLine, T09_InvalidText) {
+TEST_F(RequestLineTest, T09_InvalidText) {
   expectRefused({
       {"{\"prompt\":\"a\xff\"}", "T09", "column 13", "invalid UTF-8"},
       {"{\"prompt\":\"\xed\xa0\x80\"}", "T09", "column 12", "invalid UTF-8"},
@@ -284,7 +287,7 @@ TEST(RequestLine, T09_InvalidText) {
   expectGood({"{\"prompt\":\"\\ud83d\\ude00 \xF0\x9F\x98\x80\"}"});
 }
 
-TEST(RequestLine, MessagesFitOneLine) {
+TEST_F(RequestLineTest, MessagesFitOneLine) {
   Status status = parse("{\"" + std::string(100000, 'k') + "\n\":1}");
   EXPECT_LE(status.line("chorus-run").size(), 512u);
   status = parse("{\"" + std::string(100000, 'k') + "\":1}");

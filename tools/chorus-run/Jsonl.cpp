@@ -24,8 +24,13 @@ namespace {
 class PromptMaker {
 public:
   PromptMaker(const rt::Engine &engine, const Options &options)
-      : tokenizer(engine.tokenizer()), options(options),
-        templateSource(chatTemplate(options, engine.program().model())) {}
+      : tokenizer(engine.tokenizer()), options(options) {
+    rt::StatusOr<std::string> source =
+        chatTemplate(options, engine.program().model());
+    templateStatus = source.status();
+    if (source.ok())
+      templateSource = std::move(*source);
+  }
 
   rt::StatusOr<std::vector<int32_t>> operator()(const rt::RequestLine &line) {
     if (line.promptIds)
@@ -45,10 +50,9 @@ public:
         {"parse_special", options.parseSpecial ? "true" : "false"}};
     if (options.system)
       all.emplace_back("system", Json(*options.system).dump());
-    if (options.templateFile && templateSource.ok()) {
-      rt::StatusOr<rt::Sha256Digest> digest = rt::sha256(
-          templateSource.status().ok() ? (*templateSource).data() : nullptr,
-          (*templateSource).size());
+    if (options.templateFile) {
+      rt::StatusOr<rt::Sha256Digest> digest =
+          rt::sha256(templateSource.data(), templateSource.size());
       all.emplace_back("template", digest.ok() ? rt::toHex(*digest) : "");
     }
     return all;
@@ -68,7 +72,8 @@ public:
       for (Json &message : *given)
         messages.push_back(std::move(message));
     } else {
-      messages.push_back({{"role", "user"}, {"content", *line.prompt}});
+      messages.push_back(
+          {{"role", "user"}, {"content", line.prompt.value_or("")}});
     }
     return messages;
   }
@@ -76,17 +81,19 @@ public:
 private:
   rt::StatusOr<rt::Prompt> render(const rt::RequestLine &line) {
     if (!line.messages && !options.chat)
-      return rt::promptFromText(*tokenizer, *line.prompt, options.parseSpecial);
-    CHORUS_RETURN_IF_ERROR(templateSource.status());
+      return rt::promptFromText(*tokenizer, line.prompt.value_or(""),
+                                options.parseSpecial);
+    CHORUS_RETURN_IF_ERROR(templateStatus);
     rt::StatusOr<Json> messages = messagesOf(line);
     CHORUS_RETURN_IF_ERROR(messages.status());
-    return rt::promptFromMessages(*tokenizer, *templateSource, *messages,
+    return rt::promptFromMessages(*tokenizer, templateSource, *messages,
                                   options.parseSpecial);
   }
 
   const rt::Tokenizer *tokenizer;
   const Options &options;
-  rt::StatusOr<std::string> templateSource;
+  rt::Status templateStatus;
+  std::string templateSource;
 };
 
 /// "12 of 40 requests, 350 tokens/s, 3 min left".
@@ -172,8 +179,8 @@ rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
   CHORUS_RETURN_IF_ERROR(defaults.status());
   PromptMaker promptOf(engine, options);
   rt::JsonlOptions run;
-  run.input = *options.jsonl;
-  run.output = *options.out;
+  run.input = options.jsonl.value_or("");
+  run.output = options.out.value_or("");
   run.recordPerCandidate = options.records == "candidate";
   run.strict = options.strict;
   run.salvage = options.salvage;
