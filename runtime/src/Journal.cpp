@@ -53,9 +53,9 @@ static void appendRecord(std::string &out, Tag tag, const JournalKey &key,
                          std::string_view payload) {
   static_assert(sizeof(Header) == 40);
   size_t start = out.size();
+  out.append(sizeof(Header), '\0').append(payload);
   out.resize(start + sizeof(Header) + padded(payload.size()));
   char *at = out.data() + start;
-  std::memcpy(at + sizeof(Header), payload.data(), payload.size());
   Header header;
   header.tag = tag;
   header.request = key.request;

@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <cassert>
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -159,7 +159,7 @@ static Status giveIds(const std::vector<int32_t> &from, chorus_ids *to) {
   to->ids = static_cast<int32_t *>(std::malloc(std::max<size_t>(bytes, 1)));
   if (!to->ids)
     return limitError("N10", "", "out of memory");
-  std::memcpy(to->ids, from.data(), bytes);
+  std::copy(from.begin(), from.end(), to->ids);
   to->length = from.size();
   return Status();
 }
