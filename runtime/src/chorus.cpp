@@ -62,7 +62,7 @@ static int report(const Status &status, chorus_error *error) {
     return code;
   error->exit_code = code;
   copyText(status.code(), error->code, sizeof error->code);
-  std::string place(status.place());
+  const std::string &place = status.place();
   copyText(place.empty() ? status.message() : place + ": " + status.message(),
            error->message, sizeof error->message);
   return code;
@@ -260,7 +260,7 @@ static Status statusOfCallback(int value) {
 }
 
 static RequestHooks hooksOf(const chorus_callbacks &callbacks,
-                            std::shared_ptr<int64_t> number) {
+                            const std::shared_ptr<int64_t> &number) {
   auto tokenOf = [number](const TokenEvent &event) {
     return chorus_token{sizeof(chorus_token),
                         *number,
