@@ -399,8 +399,9 @@ TEST(Calculator, ReplaysFromTheRecord) {
                {"max_tokens", 30},
                {"allowed", {'+', '1', '<', '='}}};
   std::ofstream out(name);
-  for (const json &record :
-       runFile({line}, {"--tool", "calculator"})[0]["candidates"])
+  std::vector<json> results = runFile({line}, {"--tool", "calculator"});
+  ASSERT_EQ(results.size(), 1u);
+  for (const json &record : results[0]["candidates"])
     out << record.dump() << "\n";
   out.close();
   ToolResult result = runToy({"--replay", name});
