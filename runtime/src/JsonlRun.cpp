@@ -163,6 +163,8 @@ private:
   OutputPlace place;
   std::unique_ptr<JsonlInput> input;
   bool inputEnded = false;
+  /// The output has everything.
+  bool complete = false;
 
   struct UnderWay {
     RequestLine line;
@@ -231,7 +233,8 @@ StatusOr<JsonlOutcome> Run::run() {
     CHORUS_RETURN_IF_ERROR(runRequests());
   if (!isCancelled() && !toStdout())
     CHORUS_RETURN_IF_ERROR(write());
-  outcome.cancelled = isCancelled();
+  // A signal that comes when all is done changes nothing.
+  outcome.cancelled = isCancelled() && !complete;
   if (outcome.failed > 0)
     outcome.firstFailure = Status::error(
         ExitCode::SomeRecordsFailed, firstFailureCode,
@@ -545,8 +548,10 @@ Status Run::runRequests() {
   Status status;
   while (status.ok() && !isCancelled()) {
     status = readAhead();
-    if (status.ok() && underWay.empty() && inputEnded)
+    if (status.ok() && underWay.empty() && inputEnded) {
+      complete = toStdout();
       break;
+    }
     if (status.ok() && !engine.idle())
       status = engine.step();
     if (status.ok())
@@ -717,6 +722,7 @@ Status Run::write() {
                          "has " + std::to_string(requests) + " requests of " +
                              std::to_string(outcome.progress.requests));
   CHORUS_RETURN_IF_ERROR(file->commit());
+  complete = true;
   return journal->remove();
 }
 

@@ -564,7 +564,7 @@ def running(suite, model):
             job.finish(case, expected)
             case.note = line[12:]
     with suite.case("W13 candidates of a long request are kept one by one") as case:
-        long = Job(suite, model, "long", [{"id": "long", "prompt": "p", "n": 60, "max_tokens": 200}],
+        long = Job(suite, model, "long", [{"id": "long", "prompt": "p", "n": 200, "max_tokens": 480}],
                    ["--temperature", "1", "--records", "candidate", "--max-batch", "3"])
         whole = long.reference()
         process = long.start("--quiet")
@@ -572,10 +572,10 @@ def running(suite, model):
         process.terminate()
         case.equal(finished(process).code, 143, "exit code")
         kept = records_in(long.journal)
-        case.require(10 <= kept < 60, f"{kept} candidates kept")
+        case.require(10 <= kept < 200, f"{kept} candidates kept")
         done = long.finish(case, whole)
         case.require(f"goes on after {kept} finished records" in done.err, done.err)
-        case.note = f"{kept} of 60 kept"
+        case.note = f"{kept} of 200 kept"
     with suite.case("W13 a second signal ends at once") as case:
         process = job.start("--quiet")
         wait_for_records(process, job.journal)
