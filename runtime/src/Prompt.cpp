@@ -86,6 +86,8 @@ StatusOr<Json> parseMessages(std::string_view json,
     return refused(surrogate ? "T09" : "T01",
                    place + " @" + std::to_string(error.byte),
                    surrogate ? "lone surrogate" : "not JSON");
+  } catch (const Json::out_of_range &) { // 1e999 is JSON.
+    return refused("T01", place, "a number is out of range");
   }
   CHORUS_RETURN_IF_ERROR(checkMessages(messages, place));
   return messages;

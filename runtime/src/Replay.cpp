@@ -23,6 +23,8 @@ StatusOr<RecordedCandidate> parseRecord(std::string_view json,
   } catch (const Json::parse_error &error) {
     return refused("J01", place + " @" + std::to_string(error.byte),
                    "not JSON");
+  } catch (const Json::out_of_range &) { // 1e999 is JSON.
+    return refused("J05", place, "a number is out of range");
   }
   RecordedCandidate recorded;
   Request &request = recorded.request;

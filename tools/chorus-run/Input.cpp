@@ -186,6 +186,8 @@ static rt::StatusOr<std::string> textOfLine(const std::string &line,
     return rt::refused(surrogate ? "T09" : "J01",
                        place + ":" + std::to_string(error.byte),
                        surrogate ? "lone surrogate" : "not JSON");
+  } catch (const nlohmann::json::out_of_range &) { // 1e999 is JSON.
+    return rt::refused("J05", place, "a number is out of range");
   }
   return rt::refused("J04", place, "needed is an object with a string 'text'");
 }

@@ -489,6 +489,7 @@ TEST(ChorusRun, T01_MalformedMessages) {
   refuse(R"([{"role":1,"content":"x"}])");
   refuse(R"([{"role":"user"}])");
   refuse(R"([{"role":"user","content":"x"},])");
+  refuse(R"([{"role":"user","content":"x","k":1e999}])");
   refuse(std::string(100000, '['));
   std::string deep = R"([{"role":"user","content":)" +
                      std::string(100000, '[') + std::string(100000, ']') + "}]";
