@@ -17,6 +17,10 @@ namespace chorus::rt {
 
 static constexpr size_t bufferBytes = 256 << 10;
 
+/// Bytes that may wait for the disk: nothing ends a process that syncs before
+/// they are there.
+static constexpr uint64_t mostPendingBytes = 16 << 20;
+
 static const char *whyNotReplaceable(mode_t mode) {
   if (S_ISREG(mode))
     return nullptr;
@@ -102,6 +106,7 @@ AtomicFile &AtomicFile::operator=(AtomicFile &&other) noexcept {
   fd = std::exchange(other.fd, -1);
   creator = other.creator;
   writtenBytes = std::exchange(other.writtenBytes, 0);
+  settledBytes = std::exchange(other.settledBytes, 0);
   buffer = std::move(other.buffer);
   failed = other.failed;
   return *this;
@@ -143,13 +148,27 @@ Status AtomicFile::append(const void *data, uint64_t sizeBytes) {
   return writeOut(bytes, sizeBytes);
 }
 
-/// The disk begins at once, so that the sync at the end is short.
+/// The disk begins at once and stays close behind, so that the sync at the end
+/// is short.
 Status AtomicFile::writeOut(const uint8_t *bytes, uint64_t count) {
-  if (!writeFully(fd, bytes, count, writtenBytes))
-    return failure("write");
-  sync_file_range(fd, static_cast<off64_t>(writtenBytes),
-                  static_cast<off64_t>(count), SYNC_FILE_RANGE_WRITE);
-  writtenBytes += count;
+  while (count > 0) {
+    uint64_t part = std::min(count, mostPendingBytes / 4);
+    if (!writeFully(fd, bytes, part, writtenBytes))
+      return failure("write");
+    sync_file_range(fd, static_cast<off64_t>(writtenBytes),
+                    static_cast<off64_t>(part), SYNC_FILE_RANGE_WRITE);
+    bytes += part;
+    count -= part;
+    writtenBytes += part;
+    if (writtenBytes - settledBytes > mostPendingBytes) {
+      uint64_t settle = writtenBytes - mostPendingBytes / 2 - settledBytes;
+      sync_file_range(fd, static_cast<off64_t>(settledBytes),
+                      static_cast<off64_t>(settle),
+                      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                          SYNC_FILE_RANGE_WAIT_AFTER);
+      settledBytes += settle;
+    }
+  }
   return {};
 }
 

@@ -66,6 +66,7 @@ private:
   int fd = -1;
   pid_t creator = 0;
   uint64_t writtenBytes = 0;
+  uint64_t settledBytes = 0; ///< Of those, surely on the disk.
   std::vector<uint8_t> buffer;
   bool failed = false;
 };
