@@ -89,7 +89,8 @@ private:
   void mask(Value first, Value count, Value out, Value start);
   void softmax(Value first, Value count, Value pages);
   void addValues(Type type, Value first, Value count, Value pages, Value start,
-                 function_ref<Value(Value)> address);
+                 function_ref<Value(Value)> address,
+                 function_ref<Value(Value)> following);
 };
 
 void AttentionBlock::allocate() {
@@ -138,11 +139,11 @@ void AttentionBlock::convert(Value page, Value next) {
 }
 
 /// out[row][32] = queries of `count` rows times the keys of a page. Prefetches
-/// page `following`, if there is one, on the way.
+/// the keys of page `following`, if there is one, on the way.
 void AttentionBlock::score(Type type, Value first, Value count, Value keys,
                            Value out, Value following) {
   int64_t vectors = k.target.scoreVectors, slot = bytesOf(type);
-  int64_t perChannel = llvm::divideCeil(pageBytes(), cacheLine * headDim);
+  int64_t perChannel = llvm::divideCeil(pagePositions * slot, cacheLine);
   Value rowQueries = k.offset(queries, k.mul(first, 4 * headDim));
   k.tiles(count, tileSizes(k.target.scoreRows), [&](Value tile, int64_t rows) {
     Value query = k.offset(rowQueries, k.mul(tile, 4 * headDim));
@@ -269,11 +270,13 @@ void AttentionBlock::softmax(Value first, Value count, Value pages) {
 }
 
 /// sums[row][channels] = sums * correction + probabilities times values, page
-/// by page, for the positions that a row of the tile sees.
+/// by page, for the positions that a row of the tile sees. Prefetches the
+/// values of page `following(page)`, if there is one, on the way.
 void AttentionBlock::addValues(Type type, Value first, Value count, Value pages,
-                               Value start,
-                               function_ref<Value(Value)> address) {
+                               Value start, function_ref<Value(Value)> address,
+                               function_ref<Value(Value)> following) {
   int64_t padded = paddedDim(), all = padded / lanes, slot = bytesOf(type);
+  int64_t perPosition = llvm::divideCeil(padded * slot, cacheLine);
   k.tiles(count, tileSizes(k.target.valueRows), [&](Value tile, int64_t rows) {
     Value out = k.offset(sums, k.mul(k.add(first, tile), 4 * padded));
     Value end;
@@ -305,6 +308,9 @@ void AttentionBlock::addValues(Type type, Value first, Value count, Value pages,
                 scaled[row * width + v] =
                     k.mulf(scaled[row * width + v], factor);
             }
+            Value upcoming = following(page);
+            if (upcoming)
+              upcoming = k.offset(upcoming, headDim * pagePositions * slot);
             Value pageStart = k.add(start, k.mul(page, pagePositions));
             Value positions =
                 k.min(k.sub(end, pageStart), k.constant(pagePositions));
@@ -312,7 +318,12 @@ void AttentionBlock::addValues(Type type, Value first, Value count, Value pages,
                 k.constant(0), positions, 1, scaled,
                 [&](Value position, ValueRange inner) {
                   Values next(inner);
-                  Value from = k.offset(values, k.mul(position, padded * slot));
+                  Value ofPosition = k.mul(position, padded * slot);
+                  Value from = k.offset(values, ofPosition);
+                  for (int64_t i = 0;
+                       upcoming && vector == 0 && i < perPosition; ++i)
+                    k.prefetch(k.offset(k.offset(upcoming, ofPosition),
+                                        i * cacheLine));
                   Values loaded;
                   for (int64_t v = 0; v < width; ++v)
                     loaded.push_back(k.widen(
@@ -354,7 +365,7 @@ void AttentionBlock::attend(Value first, Value count, Value pages, Value start,
   };
   auto scoreDirectly = [&] { scoreAll(cacheType, address, pageAfter); };
   auto addDirectly = [&] {
-    addValues(cacheType, first, count, pages, start, address);
+    addValues(cacheType, first, count, pages, start, address, pageAfter);
   };
   if (cacheType.isF32()) {
     scoreDirectly();
@@ -370,8 +381,10 @@ void AttentionBlock::attend(Value first, Value count, Value pages, Value start,
     scoreAll(k.f32, widened, [](Value) { return Value(); });
   });
   softmax(first, count, pages);
-  k.when(few, addDirectly,
-         [&] { addValues(k.f32, first, count, pages, start, widened); });
+  k.when(few, addDirectly, [&] {
+    addValues(k.f32, first, count, pages, start, widened,
+              [](Value) { return Value(); });
+  });
 }
 
 } // namespace
