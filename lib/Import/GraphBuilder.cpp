@@ -103,7 +103,8 @@ Value GraphBuilder::linear(Value input, StringRef tensor) {
   Value weight = parameter(tensor);
   return LinearOp::create(builder, locationOf(tensor),
                           rowsOf(outputsOf(weight)), input, ValueRange{weight},
-                          /*residual=*/Value());
+                          /*residual=*/Value(),
+                          /*terms=*/DenseI64ArrayAttr());
 }
 
 Value GraphBuilder::rotary(chorus::RotaryPairing pairing, Value heads,

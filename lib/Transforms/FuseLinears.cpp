@@ -113,12 +113,17 @@ struct FuseLinearsPass : chorus::impl::FuseLinearsPassBase<FuseLinearsPass> {
     LinearOp first = group.front();
     SmallVector<Value> weights;
     SmallVector<Location> locations;
+    SmallVector<int64_t> terms;
     int64_t outputs = 0;
     for (LinearOp linear : group) {
       llvm::append_range(weights, linear.getWeights());
+      for (unsigned i = 0; i < linear.getWeights().size(); ++i)
+        terms.push_back(linear.getTermsOf(i));
       locations.push_back(linear.getLoc());
       outputs += getNumOutputs(linear);
     }
+    bool namesTerms = llvm::any_of(
+        group, [](LinearOp linear) { return linear.getTerms().has_value(); });
     OpBuilder builder(first);
     Location loc = builder.getFusedLoc(locations);
     auto type = cast<RankedTensorType>(first.getResult().getType());
@@ -127,8 +132,9 @@ struct FuseLinearsPass : chorus::impl::FuseLinearsPassBase<FuseLinearsPass> {
       shape.back() = columns;
       return type.clone(shape);
     };
-    Value fused = LinearOp::create(builder, loc, withColumns(outputs),
-                                   first.getInput(), weights, Value());
+    Value fused = LinearOp::create(
+        builder, loc, withColumns(outputs), first.getInput(), weights, Value(),
+        namesTerms ? builder.getDenseI64ArrayAttr(terms) : nullptr);
     SmallVector<OpFoldResult> sizes =
         tensor::getMixedSizes(builder, loc, fused);
     SmallVector<OpFoldResult> offsets(sizes.size(), builder.getIndexAttr(0));

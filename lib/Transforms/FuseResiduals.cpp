@@ -53,7 +53,8 @@ struct FuseResidualsPass
       OpBuilder builder(add);
       Value fused = LinearOp::create(
           builder, builder.getFusedLoc({linear.getLoc(), add.getLoc()}),
-          add.getType(), linear.getInput(), linear.getWeights(), residual);
+          add.getType(), linear.getInput(), linear.getWeights(), residual,
+          linear.getTermsAttr());
       add.replaceAllUsesWith(fused);
       add.erase();
       linear.erase();

@@ -12,6 +12,8 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
+#include "llvm/ADT/MapVector.h"
+
 using namespace mlir;
 using namespace chorus::transformer;
 
@@ -35,27 +37,34 @@ bool holdsValues(Value value) {
 struct QuantizeActivationsPass
     : chorus::impl::QuantizeActivationsPassBase<QuantizeActivationsPass> {
   void runOnOperation() override {
-    // An error in the values reaches the result undamped, one in queries and
-    // keys only the weights of the sum: the input of values gets two terms.
-    DenseMap<std::pair<Value, int64_t>, Value> quantized;
+    llvm::MapVector<Value, SmallVector<LinearOp>> readers;
     getOperation().walk([&](LinearOp linear) {
       auto input = cast<RankedTensorType>(linear.getInput().getType());
       auto weight = cast<RankedTensorType>(linear.getWeights()[0].getType());
-      if (!input.getElementType().isF32() ||
-          !getBlockFormat(weight.getElementType()))
-        return;
-      int64_t terms = holdsValues(linear.getResult()) ? 2 : 1;
-      Value &rounded = quantized[{linear.getInput(), terms}];
-      if (!rounded) {
-        OpBuilder builder(&getContext());
-        builder.setInsertionPointAfterValue(linear.getInput());
-        rounded = QuantizeActivationsOp::create(
-            builder, linear.getLoc(),
-            input.clone(ActQ8Type::get(&getContext(), terms)),
-            linear.getInput());
-      }
-      linear.getInputMutable().assign(rounded);
+      if (input.getElementType().isF32() &&
+          getBlockFormat(weight.getElementType()))
+        readers[linear.getInput()].push_back(linear);
     });
+    // An error in the values reaches the result undamped, one in queries and
+    // keys only the weights of the sum: values read two terms, all others one.
+    for (auto &[input, linears] : readers) {
+      auto holds = [](LinearOp linear) {
+        return holdsValues(linear.getResult());
+      };
+      int64_t terms = llvm::any_of(linears, holds) ? 2 : 1;
+      OpBuilder builder(&getContext());
+      builder.setInsertionPointAfterValue(input);
+      Value rounded = QuantizeActivationsOp::create(
+          builder, linears.front().getLoc(),
+          cast<RankedTensorType>(input.getType())
+              .clone(ActQ8Type::get(&getContext(), terms)),
+          input);
+      for (LinearOp linear : linears) {
+        linear.getInputMutable().assign(rounded);
+        if (!holds(linear) && terms > 1)
+          linear.setTerms(SmallVector<int64_t>(linear.getWeights().size(), 1));
+      }
+    }
   }
 };
 

@@ -109,18 +109,19 @@ def require_close(case, got, expected, close, what):
     case.require((numpy.abs(got - expected) <= bar).all(), f"{what}: differs by {worst:.2e}")
 
 
-def quantize_rows(x, terms=1):
-    """The numeric contract's activations: scale * value."""
-    base = numpy.float32(256 if terms == 2 else 1)
+def quantize_rows(x, terms=1, read=None):
+    """The numeric contract's activations: scale * value, where `read` of the
+    `terms` are read (default: all)."""
     blocks = x.reshape(*x.shape[:-1], -1, 32)
     largest = numpy.abs(blocks).max(axis=-1, keepdims=True)
     scale = (largest / numpy.float32(127)).astype(numpy.float32)
     with numpy.errstate(divide="ignore", invalid="ignore"):
-        q = numpy.rint(blocks * ((numpy.float32(1) / scale) * base).astype(numpy.float32))
-    q = numpy.where(largest < 2.0 ** -70, 0, numpy.clip(q, -127 * base, 127 * base))
-    if terms == 2:
-        q = numpy.maximum(q, 256 * numpy.floor((q + 128) / 256) - 127)
-    return (q * (scale.astype(numpy.float64) / base)).reshape(x.shape)
+        y = blocks * (numpy.float32(1) / scale).astype(numpy.float32)
+    y = numpy.where(largest < 2.0 ** -70, 0, y)
+    q = numpy.clip(numpy.rint(y), -127, 127)
+    if terms == 2 and read != 1:
+        q = q + numpy.clip(numpy.rint(256 * y) - 256 * q, -127, 127) / 256
+    return (q * scale.astype(numpy.float64)).reshape(x.shape)
 
 
 def random_rows(generator, *shape):
@@ -222,22 +223,28 @@ def two_terms(suite, cpus, weights, generator):
         for kind in BLOCKS:
             w, q = f"tensor<33x96x{mlir_type(kind)}>", "tensor<?x96x!transformer.act_q8<2>>"
             v = f"tensor<96x96x{mlir_type(kind)}>"
-            text += (f"func.func @{kind}(%x: tensor<?x96xf32>, %z: tensor<?x?x96xf32>) -> (tensor<?x33xf32>, tensor<?x?x96xf32>) {{\n"
+            joined = f"tensor<16x96x{mlir_type(kind)}>"
+            text += (f"func.func @{kind}(%x: tensor<?x96xf32>, %z: tensor<?x?x96xf32>) -> (tensor<?x33xf32>, tensor<?x65xf32>, tensor<?x?x96xf32>) {{\n"
                      f"  %w = transformer.parameter \"w.gguf\" [\"{kind}.33.96\"] : {w}\n"
                      f"  %v = transformer.parameter \"w.gguf\" [\"{kind}.96.96\"] : {v}\n"
                      f"  %q = transformer.quantize_activations %x : tensor<?x96xf32> -> {q}\n"
                      f"  %y = transformer.linear %q, %w : ({q}, {w}) -> tensor<?x33xf32>\n"
+                     f"  %a = transformer.parameter \"w.gguf\" [\"{kind}.16.96\"] : {joined}\n"
+                     f"  %j = transformer.linear %q, %a, %a, %w terms [1, 2, 1] : ({q}, {joined}, {joined}, {w}) -> tensor<?x65xf32>\n"
                      f"  %p = transformer.linear %z, %v : (tensor<?x?x96xf32>, {v}) -> tensor<?x?x96xf32>\n"
                      "  %o = transformer.attention causal %p, %p, %p heads = 4 kv_heads = 4 scale = 1.0e-02 : "
                      "tensor<?x?x96xf32>, tensor<?x?x96xf32>\n"
-                     "  return %y, %o : tensor<?x33xf32>, tensor<?x?x96xf32>\n}\n")
+                     "  return %y, %j, %o : tensor<?x33xf32>, tensor<?x65xf32>, tensor<?x?x96xf32>\n}\n")
         entries = Entries(suite, cpus, "two-terms", text)
         for kind in BLOCKS:
-            w, v = (weights.values[f"{kind}.{n}.96"].astype(numpy.float64) for n in (33, 96))
+            w, a, v = (weights.values[f"{kind}.{n}.96"].astype(numpy.float64) for n in (33, 16, 96))
             for rows in ROWS:
                 x, z = random_rows(generator, rows, 96), random_rows(generator, 2, rows, 96)
-                y, o = entries.compare(case, kind, x, z)
-                require_close(case, y, quantize_rows(x, 2) @ w.T, CLOSE, f"reference of {kind}, {rows} rows")
+                y, j, o = entries.compare(case, kind, x, z)
+                both, first = quantize_rows(x, 2), quantize_rows(x, 2, read=1)
+                require_close(case, y, both @ w.T, CLOSE, f"reference of {kind}, {rows} rows")
+                require_close(case, j, numpy.concatenate([first @ a.T, both @ a.T, first @ w.T], axis=1), CLOSE,
+                              f"reference of {kind}, {rows} rows, some of one term")
                 p = (quantize_rows(z, 2) @ v.T).astype(numpy.float32)
                 require_close(case, o, attend(p, p, p, 4, 4, numpy.float32(0.01), True), 1e-4, f"attention over {kind}")
 

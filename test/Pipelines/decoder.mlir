@@ -9,7 +9,7 @@
 
 // Still stateless: what a reference computes with.
 // RAISED-LABEL: func @main(
-// RAISED-COUNT-11: transformer.quantize_activations
+// RAISED-COUNT-9: transformer.quantize_activations
 // RAISED-NOT:     transformer.quantize_activations
 // RAISED:         return
 
@@ -28,15 +28,14 @@
 // FUSED:         %[[X2:.*]] = scf.for %[[L:.*]] = %{{.*}} to %{{.*}} step %{{.*}} iter_args(%[[X:.*]] = %[[X0]]) -> (tensor<?x64xf32>) {
 // FUSED:           %[[N:.*]] = transformer.parameter "m.gguf" ["blk.0.attn_norm.weight", "blk.1.attn_norm.weight"][%[[L]]]
 // FUSED:           %[[H:.*]] = transformer.rms_norm %[[X]], %[[N]]
-// FUSED-DAG:       %[[H2:.*]] = transformer.quantize_activations %[[H]] : {{.*}}act_q8<2>>
-// FUSED-DAG:       %[[HQ:.*]] = transformer.quantize_activations %[[H]] : {{.*}}act_q8>
+// FUSED:           %[[HQ:.*]] = transformer.quantize_activations %[[H]] : {{.*}}act_q8<2>>
 // FUSED:           %[[WQ:.*]] = transformer.parameter "m.gguf" ["blk.0.attn_q.weight", "blk.1.attn_q.weight"][%[[L]]]
 // FUSED:           %[[WK:.*]] = transformer.parameter "m.gguf" ["blk.0.attn_k.weight", "blk.1.attn_k.weight"][%[[L]]]
-// FUSED:           %[[QK:.*]] = transformer.linear %[[HQ]], %[[WQ]], %[[WK]]
-// FUSED:           %[[Q:.*]] = tensor.extract_slice %[[QK]][0, 0]
-// FUSED:           %[[K:.*]] = tensor.extract_slice %[[QK]][0, 64]
 // FUSED:           %[[WV:.*]] = transformer.parameter "m.gguf" ["blk.0.attn_v.weight", "blk.1.attn_v.weight"][%[[L]]]
-// FUSED:           %[[V:.*]] = transformer.linear %[[H2]], %[[WV]]
+// FUSED:           %[[QKV:.*]] = transformer.linear %[[HQ]], %[[WQ]], %[[WK]], %[[WV]] terms [1, 1, 2]
+// FUSED:           %[[Q:.*]] = tensor.extract_slice %[[QKV]][0, 0]
+// FUSED:           %[[K:.*]] = tensor.extract_slice %[[QKV]][0, 64]
+// FUSED:           %[[V:.*]] = tensor.extract_slice %[[QKV]][0, 96]
 // FUSED-DAG:       %[[VC:.*]] = transformer.round_to_cache %[[V]] to f16
 // FUSED-DAG:       %[[QR:.*]] = transformer.rotary adjacent %[[Q]], %[[TABLE]] at %[[POSITIONS]]
 // FUSED-DAG:       %[[KR:.*]] = transformer.rotary adjacent %[[K]], %[[TABLE]] at %[[POSITIONS]]

@@ -87,3 +87,15 @@ func.func @plain_entry(%x: tensor<?x64xf32>) -> (tensor<?x32xf32>, tensor<?x32xf
   %q = transformer.linear %x, %b : (tensor<?x64xf32>, tensor<32x64xf16>) -> tensor<?x32xf32>
   return %p, %q : tensor<?x32xf32>, tensor<?x32xf32>
 }
+
+// Each weight keeps the terms that its product read.
+// CHECK-LABEL: func @other_terms
+//       CHECK:   transformer.linear %{{.*}}, %{{.*}}, %{{.*}} terms [1, 2] :
+//   CHECK-NOT:   transformer.linear
+//       CHECK:   return
+func.func @other_terms(%x: tensor<?x64x!transformer.act_q8<2>>) -> (tensor<?x32xf32>, tensor<?x32xf32>) attributes {transformer.step} {
+  %a = transformer.parameter "m.gguf" ["a"] : tensor<32x64x!transformer.q4_0>
+  %y = transformer.linear %x, %a terms [1] : (tensor<?x64x!transformer.act_q8<2>>, tensor<32x64x!transformer.q4_0>) -> tensor<?x32xf32>
+  %z = transformer.linear %x, %a : (tensor<?x64x!transformer.act_q8<2>>, tensor<32x64x!transformer.q4_0>) -> tensor<?x32xf32>
+  return %y, %z : tensor<?x32xf32>, tensor<?x32xf32>
+}

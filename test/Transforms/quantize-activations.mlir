@@ -53,12 +53,12 @@ func.func @keep_quantised_input(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
 // keys and other products of those rows read one.
 // CHECK-LABEL: func @two_terms_for_values
 // CHECK-SAME:    %[[X:.*]]: tensor<?x?x64xf32>
-//   CHECK-DAG:   %[[ONE:.*]] = transformer.quantize_activations %[[X]] : tensor<?x?x64xf32> -> tensor<?x?x64x!transformer.act_q8>
-//   CHECK-DAG:   %[[TWO:.*]] = transformer.quantize_activations %[[X]] : tensor<?x?x64xf32> -> tensor<?x?x64x!transformer.act_q8<2>>
-//       CHECK:   transformer.linear %[[ONE]]
-//       CHECK:   transformer.linear %[[ONE]]
-//       CHECK:   transformer.linear %[[TWO]]
-//       CHECK:   transformer.linear %[[ONE]]
+//       CHECK:   %[[XQ:.*]] = transformer.quantize_activations %[[X]] : tensor<?x?x64xf32> -> tensor<?x?x64x!transformer.act_q8<2>>
+//   CHECK-NOT:   transformer.quantize_activations
+//       CHECK:   transformer.linear %[[XQ]], %{{.*}} terms [1] :
+//       CHECK:   transformer.linear %[[XQ]], %{{.*}} terms [1] :
+//       CHECK:   transformer.linear %[[XQ]], %{{[^ ]*}} :
+//       CHECK:   transformer.linear %[[XQ]], %{{.*}} terms [1] :
 func.func @two_terms_for_values(%x: tensor<?x?x64xf32>) -> (tensor<?x?x64xf32>, tensor<?x?x64xf32>) {
   %w = transformer.parameter "m.gguf" ["w"] : tensor<64x64x!transformer.q4_1>
   %table = transformer.rotary_table theta = 1.0e+04 : tensor<128x8x2xf32>

@@ -183,103 +183,121 @@ void EntryLowering::emitCopy(const Dispatch &dispatch) {
   });
 }
 
-void EntryLowering::emitProduct(LinearOp op) {
-  // Weights whose panels follow each other are one.
-  int64_t first = 0, outputs = 0;
-  Value start;
+/// Weights of a product whose panels follow each other and read the same terms.
+struct EntryLowering::PanelRun {
+  Value start; ///< The first weight.
+  int64_t first, outputs, terms;
+  int64_t groups = 0, singles = 0; ///< Units: groups of panels, then panels.
+  LLVM::LLVMFuncOp group = {}, single = {};
+  LLVM::LLVMFuncOp last = {}; ///< For a last panel of fewer columns.
+};
+
+std::vector<EntryLowering::PanelRun> EntryLowering::panelRuns(LinearOp op) {
+  std::vector<PanelRun> runs;
+  int64_t column = 0;
   uint64_t end = 0, stride = 0;
-  for (Value weight : op.getWeights()) {
+  for (auto [number, weight] : llvm::enumerate(op.getWeights())) {
     auto type = cast<RankedTensorType>(weight.getType());
     WeightAddress address = weights.lookup(weight.getDefiningOp());
-    bool joins = start && address.offset == end &&
-                 address.layerStride == stride && outputs % panelRows == 0;
-    if (start && !joins) {
-      emitProduct(op, start, first, outputs);
-      first += outputs;
-    }
-    if (!joins) {
-      start = weight;
-      stride = address.layerStride;
-      outputs = 0;
-    }
-    outputs += type.getDimSize(0);
+    int64_t outputs = type.getDimSize(0), terms = op.getTermsOf(number);
+    if (!runs.empty() && address.offset == end &&
+        address.layerStride == stride && runs.back().terms == terms &&
+        runs.back().outputs % panelRows == 0)
+      runs.back().outputs += outputs;
+    else
+      runs.push_back({weight, column, outputs, terms});
+    column += outputs;
     end = address.offset + plannedBytes(type, WeightLayout::Panels);
+    stride = address.layerStride;
   }
-  emitProduct(op, start, first, outputs);
+  return runs;
 }
 
-/// Columns [first, first + outputs) of the result: the panels from `start` on.
-void EntryLowering::emitProduct(LinearOp op, Value start, int64_t first,
-                                int64_t outputs) {
-  auto inputType = cast<RankedTensorType>(op.getInput().getType());
-  auto weightType = cast<RankedTensorType>(op.getWeights()[0].getType());
-  auto rounded = dyn_cast<ActQ8Type>(inputType.getElementType());
-  int64_t terms = rounded ? rounded.getTerms() : 0;
-  int64_t inputWidth = inputType.getShape().back();
+void EntryLowering::emitProduct(LinearOp op) {
+  Type weightType =
+      cast<RankedTensorType>(op.getWeights()[0].getType()).getElementType();
+  int64_t inputWidth = width(op.getInput()), terms = op.getInputTerms();
   int64_t group = terms ? k.target.intPanels : k.target.floatPanels;
-  int64_t panels = llvm::divideCeil(outputs, panelRows);
-  int64_t tail = outputs - (panels - 1) * panelRows;
-  int64_t wholeGroups = (outputs / panelRows) / group;
-  auto kernel = [&](int64_t count, int64_t columns) {
-    return productKernel(k, weightType.getElementType(), inputWidth, terms,
-                         static_cast<bool>(op.getResidual()), count, columns);
-  };
+  uint64_t bytes = panelBytes(weightType, inputWidth);
+
   // Whole groups first, then the panels that are left, one by one.
-  int64_t singles = panels - wholeGroups * group;
-  LLVM::LLVMFuncOp whole = wholeGroups ? kernel(group, panelRows) : nullptr;
-  LLVM::LLVMFuncOp single =
-      singles > (tail < panelRows ? 1 : 0) ? kernel(1, panelRows) : nullptr;
-  LLVM::LLVMFuncOp last = tail < panelRows ? kernel(1, tail) : nullptr;
+  std::vector<PanelRun> runs = panelRuns(op);
+  int64_t units = 0, panels = 0;
+  for (PanelRun &run : runs) {
+    auto kernel = [&](int64_t count, int64_t columns) {
+      return productKernel(k, weightType, inputWidth, run.terms, terms,
+                           static_cast<bool>(op.getResidual()), count, columns);
+    };
+    int64_t whole = run.outputs / panelRows, tail = run.outputs % panelRows;
+    run.groups = whole / group;
+    run.singles = whole % group + (tail ? 1 : 0);
+    if (run.groups)
+      run.group = kernel(group, panelRows);
+    if (whole % group)
+      run.single = kernel(1, panelRows);
+    if (tail)
+      run.last = kernel(1, tail);
+    units += run.groups + run.singles;
+    panels += whole + (tail ? 1 : 0);
+  }
 
   KernelInfo info;
   llvm::raw_string_ostream(info.name)
-      << "linear." << nameOf(weightType.getElementType()) << '.' << inputWidth
-      << 'x' << outputs;
-  (terms ? info.int8Operations : info.f32Operations) = 2 * inputWidth * outputs;
-  info.weightBytes =
-      panels * panelBytes(weightType.getElementType(), inputWidth);
+      << "linear." << nameOf(weightType) << '.' << inputWidth << 'x'
+      << width(op.getResult());
+  (terms ? info.int8Operations : info.f32Operations) =
+      2 * inputWidth * width(op.getResult());
+  info.weightBytes = panels * bytes;
   info.rowsSymbol = rowsSymbol(op.getResult());
-  parallelFor(
-      info, k.constant(wholeGroups + singles), [&](Value begin, Value end) {
-        RowBuffer input = buffer(op.getInput()),
-                  output = buffer(op.getResult());
-        RowBuffer residual = op.getResidual() ? buffer(op.getResidual())
-                                              : RowBuffer{input.base, 0};
-        Value weight = weightAddress(start);
-        Value rows = rowCount(op.getResult());
-        uint64_t bytes = panelBytes(weightType.getElementType(), inputWidth);
-        auto run = [&](LLVM::LLVMFuncOp function, Value panel) {
-          Value column = k.mul(k.add(k.mul(panel, panelRows), first), 4);
-          k.call(function,
-                 {input.base, k.offset(weight, k.mul(panel, bytes)),
-                  k.offset(output.base, column), k.constant(output.rowBytes),
-                  k.offset(residual.base, column),
-                  k.constant(residual.rowBytes), rows, frame});
-        };
-        k.loop(begin, end, 1, [&](Value unit) {
-          auto runSingle = [&] {
-            Value panel = k.add(unit, wholeGroups * group - wholeGroups);
-            if (!last)
-              return run(single, panel);
-            k.when(
-                k.equal(unit, k.constant(wholeGroups + singles - 1)),
-                [&] { run(last, panel); },
-                [&] {
-                  if (single)
-                    run(single, panel);
-                });
-          };
-          if (!whole)
-            return runSingle();
-          k.when(
-              k.less(unit, k.constant(wholeGroups)),
-              [&] { run(whole, k.mul(unit, group)); },
-              [&] {
-                if (singles)
-                  runSingle();
-              });
-        });
-      });
+  parallelFor(info, k.constant(units), [&](Value begin, Value end) {
+    RowBuffer input = buffer(op.getInput()), output = buffer(op.getResult());
+    RowBuffer residual =
+        op.getResidual() ? buffer(op.getResidual()) : RowBuffer{input.base, 0};
+    Value rows = rowCount(op.getResult());
+    SmallVector<Value> starts;
+    for (const PanelRun &run : runs)
+      starts.push_back(weightAddress(run.start));
+    /// Unit `unit` of run `number`.
+    auto runUnit = [&](size_t number, Value unit) {
+      const PanelRun &run = runs[number];
+      auto call = [&](LLVM::LLVMFuncOp function, Value panel) {
+        Value column = k.mul(k.add(k.mul(panel, panelRows), run.first), 4);
+        k.call(function,
+               {input.base, k.offset(starts[number], k.mul(panel, bytes)),
+                k.offset(output.base, column), k.constant(output.rowBytes),
+                k.offset(residual.base, column), k.constant(residual.rowBytes),
+                rows, frame});
+      };
+      auto callSingle = [&] {
+        Value panel = k.add(unit, run.groups * group - run.groups);
+        if (!run.last)
+          return call(run.single, panel);
+        if (!run.single)
+          return call(run.last, panel);
+        k.when(
+            k.equal(unit, k.constant(run.groups + run.singles - 1)),
+            [&] { call(run.last, panel); }, [&] { call(run.single, panel); });
+      };
+      if (!run.groups)
+        return callSingle();
+      if (!run.singles)
+        return call(run.group, k.mul(unit, group));
+      k.when(
+          k.less(unit, k.constant(run.groups)),
+          [&] { call(run.group, k.mul(unit, group)); }, callSingle);
+    };
+    k.loop(begin, end, 1, [&](Value unit) {
+      std::function<void(size_t, Value)> find = [&](size_t number, Value unit) {
+        if (number + 1 == runs.size())
+          return runUnit(number, unit);
+        int64_t mine = runs[number].groups + runs[number].singles;
+        k.when(
+            k.less(unit, k.constant(mine)), [&] { runUnit(number, unit); },
+            [&] { find(number + 1, k.sub(unit, k.constant(mine))); });
+      };
+      find(0, unit);
+    });
+  });
 }
 
 LogicalResult EntryLowering::emitLoop(const Dispatch &dispatch) {

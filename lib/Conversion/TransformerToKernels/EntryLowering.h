@@ -85,9 +85,9 @@ private:
   unsigned rowsSymbol(Value tensor);
   void emitCopy(const Dispatch &dispatch);
   void emitRows(const Dispatch &dispatch);
+  struct PanelRun;
+  std::vector<PanelRun> panelRuns(transformer::LinearOp op);
   void emitProduct(transformer::LinearOp op);
-  void emitProduct(transformer::LinearOp op, Value start, int64_t first,
-                   int64_t outputs);
   void emitAttention(transformer::AttentionOp op);
 
   // RowKernels.cpp: one op on one row.
@@ -122,11 +122,12 @@ private:
 /// The function product(input, weight panels, output, output row bytes,
 /// residual, residual row bytes, rows, frame) for `panels`
 /// neighbouring panels whose last one has `tail` columns. The input is f32 for
-/// no `terms`, else act_q8 of so many. ProductKernels.cpp.
+/// no `inputTerms`, else act_q8 of so many, of which `terms` are read.
+/// ProductKernels.cpp.
 mlir::LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType,
                                      int64_t width, int64_t terms,
-                                     bool residual, int64_t panels,
-                                     int64_t tail);
+                                     int64_t inputTerms, bool residual,
+                                     int64_t panels, int64_t tail);
 
 /// "q4_1", "f16", ...
 std::string nameOf(Type weightType);

@@ -103,16 +103,17 @@ private:
 /// dynamic.
 int64_t rowBytesOf(mlir::RankedTensorType type);
 
-/// A block of int8 activations: the 32 values of each term, then the scale
-/// (f32), the sum of the values (i32) and scale times sum (f32), padded. A row
-/// is block after block, so that a product reads it as one stream.
+/// A block of int8 activations: the 32 values of each term, then for the first
+/// term and for each more that a reader takes: the scale (f32), the sum of the
+/// values (i32) and scale times sum (f32); padded. A row is block after block,
+/// so that a product reads it as one stream.
 struct ActivationBlock {
   int64_t terms;
   int64_t term(int64_t number) const { return 32 * number; }
-  int64_t scale() const { return 32 * terms; }
-  int64_t sum() const { return scale() + 4; }
-  int64_t scaledSum() const { return scale() + 8; }
-  int64_t bytes() const { return scale() + 16; }
+  int64_t scale(int64_t read) const { return 32 * terms + 12 * (read - 1); }
+  int64_t sum(int64_t read) const { return scale(read) + 4; }
+  int64_t scaledSum(int64_t read) const { return scale(read) + 8; }
+  int64_t bytes() const { return llvm::alignTo(44 * terms, 16); }
 };
 
 /// Whether `value` lies in the weights: the result of a parameter or a table.

@@ -31,8 +31,9 @@ constexpr float magicValue = 12582912.0f;
 struct Product {
   KernelBuilder &k;
   Type weightType;
-  int64_t width; ///< Values in a row.
-  int64_t terms; ///< Of int8 activations; 0 for f32.
+  int64_t width;      ///< Values in a row.
+  int64_t terms;      ///< Read of int8 activations; 0 for f32.
+  int64_t inputTerms; ///< That they have.
   bool residual;
   int64_t panels, tail;
 
@@ -40,7 +41,8 @@ struct Product {
   int64_t blocks() const { return width / blockSize; }
   int64_t inputRowBytes() const {
     Type element =
-        terms ? Type(ActQ8Type::get(k.builder.getContext(), terms)) : k.f32;
+        terms ? Type(ActQ8Type::get(k.builder.getContext(), inputTerms))
+              : k.f32;
     return rowBytesOf(RankedTensorType::get({1, width}, element));
   }
   std::string name(StringRef part) const {
@@ -48,8 +50,8 @@ struct Product {
     llvm::raw_string_ostream out(text);
     out << part << ".";
     out << nameOf(weightType) << (terms ? ".int8" : ".f32");
-    if (terms > 1)
-      out << "x" << terms;
+    if (inputTerms > 1)
+      out << "x" << terms << "of" << inputTerms;
     out << ".k" << width << ".p" << panels << ".t" << tail;
     if (residual)
       out << ".plus";
@@ -328,7 +330,7 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
                bool twoChains) {
   KernelBuilder &k = p.k;
   BlockSum sums(p);
-  ActivationBlock layout{p.terms};
+  ActivationBlock layout{p.inputTerms};
   Value start = k.offset(input, k.mul(block, layout.bytes()));
   int64_t stride = p.inputRowBytes();
   auto field = [&](Type type, int64_t row, int64_t at) {
@@ -337,7 +339,7 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
   Values rowSums(rows);
   if (p.format->zeroPoint)
     for (int64_t row = 0; row < rows; ++row)
-      rowSums[row] = field(k.i32, row, layout.sum());
+      rowSums[row] = field(k.i32, row, layout.sum(p.terms));
   SmallVector<Values> sum, second;
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t panel = 0; panel < panels; ++panel)
@@ -373,7 +375,7 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
     }
   }
   for (int64_t row = 0; row < rows; ++row) {
-    Value scale = k.splat(field(k.f32, row, layout.scale()));
+    Value scale = k.splat(field(k.f32, row, layout.scale(p.terms)));
     for (int64_t panel = 0; panel < panels; ++panel) {
       Value &a = acc[row * panels + panel];
       a = k.fma(sum[row * panels + panel][0], scale, a);
@@ -385,7 +387,7 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
     Value m = weights.minimum(panel);
     for (int64_t row = 0; row < rows; ++row) {
       Value &a = acc[row * panels + panel];
-      a = k.fma(m, k.splat(field(k.f32, row, layout.scaledSum())), a);
+      a = k.fma(m, k.splat(field(k.f32, row, layout.scaledSum(p.terms))), a);
     }
   }
 }
@@ -480,7 +482,8 @@ LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
 /// prefetch bytes): `rows` rows and one panel, weights unpacked in registers.
 LLVM::LLVMFuncOp streamTile(const Product &p, int64_t rows, int64_t tail) {
   KernelBuilder &k = p.k;
-  Product one{p.k, p.weightType, p.width, p.terms, p.residual, 1, tail};
+  Product one{p.k,          p.weightType, p.width, p.terms,
+              p.inputTerms, p.residual,   1,       tail};
   std::string name = one.name("stream") + ".r" + std::to_string(rows);
   if (LLVM::LLVMFuncOp known = k.lookup(name))
     return known;
@@ -662,9 +665,9 @@ std::string nameOf(Type weightType) {
 }
 
 LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
-                               int64_t terms, bool residual, int64_t panels,
-                               int64_t tail) {
-  Product p{k, weightType, width, terms, residual, panels, tail};
+                               int64_t terms, int64_t inputTerms, bool residual,
+                               int64_t panels, int64_t tail) {
+  Product p{k, weightType, width, terms, inputTerms, residual, panels, tail};
   std::string name = p.name("product");
   if (LLVM::LLVMFuncOp known = k.lookup(name))
     return known;

@@ -147,43 +147,45 @@ void EntryLowering::quantizeBlock(const Values &x, Value out,
   Value valid = k.equal(k.select(finite, k.select(tiny, no, yes), no), yes);
   Value inverse =
       k.divf(k.constantF32(1), k.select(valid, scale, k.constantF32(1)));
-  if (layout.terms == 2) {
-    scale = k.mulf(scale, k.constantF32(1.0f / 256));
-    inverse = k.mulf(inverse, k.constantF32(256));
-  }
-  Values values;
+  // What readers of one term take, and of two.
+  SmallVector<Values> read(layout.terms);
   for (int64_t half = 0; half < 2; ++half) {
-    // |x| * inverse is at most 127 (or 127 * 256) * (1 + 2^-22): rounding never
-    // passes that.
+    // |x| * inverse is at most 127 * (1 + 2^-22): rounding never passes 127,
+    // nor 256 times that 127 * 256.
     Value scaled =
         k.mulf(k.select(valid, x[half], k.splatConstant(0)), k.splat(inverse));
-    Value v = k.toInteger(k.roundEven(scaled));
+    auto rounded = [&](Value y) { return k.toInteger(k.roundEven(y)); };
     auto store = [&](Value digit, int64_t term) {
       k.store(k.truncate(digit, k.vec(k.i8)),
               k.offset(out, layout.term(term) + half * lanes));
     };
-    if (layout.terms == 1) {
-      store(v, 0);
-    } else {
-      // v = 256 * high + low, low in [-127, 127].
-      Value high = arith::ShRSIOp::create(k.builder, k.loc,
-                                          k.add(v, k.splatConstantI32(128)),
-                                          k.splatConstantI32(8));
-      Value whole = k.shiftLeft(high, k.splatConstantI32(8));
-      Value low = arith::MaxSIOp::create(k.builder, k.loc, k.sub(v, whole),
-                                         k.splatConstantI32(-127));
-      store(high, 0);
-      store(low, 1);
-      v = k.add(whole, low);
-    }
-    values.push_back(v);
+    Value high = rounded(scaled);
+    store(high, 0);
+    read[0].push_back(high);
+    if (layout.terms == 1)
+      continue;
+    // 256 * high + low, low in [-127, 127].
+    Value whole = k.shiftLeft(high, k.splatConstantI32(8));
+    Value low = k.sub(rounded(k.mulf(scaled, k.splatConstant(256))), whole);
+    low =
+        arith::MaxSIOp::create(k.builder, k.loc, low, k.splatConstantI32(-127));
+    low =
+        arith::MinSIOp::create(k.builder, k.loc, low, k.splatConstantI32(127));
+    store(low, 1);
+    read[1].push_back(k.add(whole, low));
   }
-  Value sum =
-      vector::ReductionOp::create(k.builder, k.loc, vector::CombiningKind::ADD,
-                                  k.add(values[0], values[1]));
-  k.store(scale, k.offset(out, layout.scale()));
-  k.store(sum, k.offset(out, layout.sum()));
-  k.store(k.mulf(scale, k.toFloat(sum)), k.offset(out, layout.scaledSum()));
+  for (auto [index, values] : llvm::enumerate(read)) {
+    auto terms = static_cast<int64_t>(index) + 1;
+    if (terms == 2)
+      scale = k.mulf(scale, k.constantF32(1.0f / 256));
+    Value sum = vector::ReductionOp::create(k.builder, k.loc,
+                                            vector::CombiningKind::ADD,
+                                            k.add(values[0], values[1]));
+    k.store(scale, k.offset(out, layout.scale(terms)));
+    k.store(sum, k.offset(out, layout.sum(terms)));
+    k.store(k.mulf(scale, k.toFloat(sum)),
+            k.offset(out, layout.scaledSum(terms)));
+  }
 }
 
 //===----------------------------------------------------------------------===//

@@ -104,6 +104,33 @@ Value defineEmbedding(LinalgBuilder &l, EmbeddingOp op,
       });
 }
 
+/// For each block its scale times the sum of its values.
+Value scaledSums(LinalgBuilder &l, Value values, Value scales) {
+  AffineExprs at = l.dims(l.rank(values)), atBlock = at;
+  atBlock.back() = at.back().floorDiv(blockSize);
+  Value sums = l.generic(
+      l.rank(values), 1, {{values, at}},
+      l.filled(l.sizes(scales), l.number32(0)), atBlock,
+      [&](ValueRange elements) { return l.add(elements[1], elements[0]); });
+  return l.elementwise({sums, scales}, l.f32, [&](ValueRange elements) {
+    return l.mul(elements[1], l.toFloat(elements[0]));
+  });
+}
+
+/// The parts of the first of two terms: high digits, with 256 times the scale.
+SmallVector<Value> firstTerm(LinalgBuilder &l, ValueRange twoTerms) {
+  Value values =
+      l.elementwise({twoTerms[0]}, l.i32, [&](ValueRange elements) -> Value {
+        return arith::ShRSIOp::create(l.builder, l.loc,
+                                      l.add(elements[0], l.number32(128)),
+                                      l.number32(8));
+      });
+  Value scales = l.elementwise({twoTerms[1]}, l.f32, [&](ValueRange elements) {
+    return l.mul(elements[0], l.number(256));
+  });
+  return {values, scales, scaledSums(l, values, scales)};
+}
+
 /// Values [.., d] i32 (of two terms 256 * high + low), scales [.., d / 32] and
 /// scaled sums [.., d / 32] f32.
 struct DecomposeQuantizeActivations
@@ -147,33 +174,25 @@ struct DecomposeQuantizeActivations
           Value usable = l.less(l.number(0), elements[1]);
           Value scale = l.select(usable, elements[1], l.number(1));
           Value x = l.select(usable, elements[0], l.number(0));
-          Value inverse = l.mul(l.div(l.number(1), scale), l.number(base));
-          Value rounded =
-              math::RoundEvenOp::create(l.builder, l.loc, l.mul(x, inverse));
-          rounded = l.maximum(l.number(-127 * base),
-                              l.minimum(l.number(127 * base), rounded));
-          Value v = arith::FPToSIOp::create(l.builder, l.loc, l.i32, rounded);
-          if (twoTerms) {
-            // A low digit of -128 becomes -127.
-            Value high = arith::ShRSIOp::create(
-                l.builder, l.loc, l.add(v, l.number32(128)), l.number32(8));
-            Value whole = l.mul(high, l.number32(256));
-            v = l.maximum(v, l.sub(whole, l.number32(127)));
-          }
-          return v;
+          auto rounded = [&](Value y) -> Value {
+            y = math::RoundEvenOp::create(l.builder, l.loc, y);
+            return arith::FPToSIOp::create(l.builder, l.loc, l.i32, y);
+          };
+          Value y = l.mul(x, l.div(l.number(1), scale));
+          Value high = l.maximum(l.number32(-127),
+                                 l.minimum(l.number32(127), rounded(y)));
+          if (!twoTerms)
+            return high;
+          Value whole = l.mul(high, l.number32(256));
+          Value low = l.sub(rounded(l.mul(y, l.number(256))), whole);
+          low = l.maximum(l.number32(-127), l.minimum(l.number32(127), low));
+          return l.add(whole, low);
         });
     if (twoTerms)
       scales = l.elementwise({scales}, l.f32, [&](ValueRange elements) {
         return l.mul(elements[0], l.number(1 / base));
       });
-    Value sums = l.generic(
-        rank, 1, {{values, at}}, l.filled(blocks, l.number32(0)), atBlock,
-        [&](ValueRange elements) { return l.add(elements[1], elements[0]); });
-    Value scaledSums =
-        l.elementwise({sums, scales}, l.f32, [&](ValueRange elements) {
-          return l.mul(elements[1], l.toFloat(elements[0]));
-        });
-    SmallVector<Value> parts = {values, scales, scaledSums};
+    SmallVector<Value> parts = {values, scales, scaledSums(l, values, scales)};
     rewriter.replaceOpWithMultiple(op, {ValueRange(parts)});
     return success();
   }
@@ -285,10 +304,18 @@ struct DecomposeLinear : OpConversionPattern<LinearOp> {
                   ConversionPatternRewriter &rewriter) const override {
     LinalgBuilder l(rewriter, op.getLoc());
     ValueRange input = adaptor.getInput();
-    SmallVector<Value> parts;
-    for (Value weight : op.getWeights())
-      parts.push_back(input.size() == 1 ? product(l, input[0], weight)
-                                        : integerProduct(l, input, weight));
+    SmallVector<Value> parts, first;
+    for (auto [number, weight] : llvm::enumerate(op.getWeights())) {
+      if (input.size() == 1) {
+        parts.push_back(product(l, input[0], weight));
+        continue;
+      }
+      bool readsAll = op.getTermsOf(number) == op.getInputTerms();
+      if (!readsAll && first.empty())
+        first = firstTerm(l, input);
+      parts.push_back(
+          integerProduct(l, readsAll ? input : ValueRange(first), weight));
+    }
     Value result = join(l, parts);
     if (op.getResidual())
       result = l.elementwise(

@@ -175,6 +175,17 @@ LogicalResult QuantizeActivationsOp::verify() {
   return success();
 }
 
+int64_t LinearOp::getInputTerms() {
+  auto type = cast<RankedTensorType>(getInput().getType());
+  auto rounded = dyn_cast<ActQ8Type>(type.getElementType());
+  return rounded ? rounded.getTerms() : 0;
+}
+
+int64_t LinearOp::getTermsOf(unsigned number) {
+  std::optional<ArrayRef<int64_t>> terms = getTerms();
+  return terms ? (*terms)[number] : getInputTerms();
+}
+
 LogicalResult LinearOp::verify() {
   if (failed(verifyRanked(*this)) ||
       failed(verifyRowTensor(*this, "input", getInput())))
@@ -201,6 +212,16 @@ LogicalResult LinearOp::verify() {
   if (isa<ActQ8Type>(inputType) && !getBlockFormat(weightType))
     return emitOpError() << "act_q8 input needs weights in blocks, found "
                          << weightType;
+  if (std::optional<ArrayRef<int64_t>> terms = getTerms()) {
+    if (terms->size() != getWeights().size())
+      return emitOpError() << "terms has " << terms->size()
+                           << " entries, expected " << getWeights().size()
+                           << " (one a weight)";
+    for (int64_t read : *terms)
+      if (read < 1 || read > getInputTerms())
+        return emitOpError() << "a weight reads " << read
+                             << " terms, the input has " << getInputTerms();
+  }
   if (failed(verifyLastDim(*this, "result", getResult(), outputs,
                            "the rows of the weights")))
     return failure();

@@ -36,7 +36,7 @@ func.func @shared_by_two_products(%x: tensor<?x?x64xf32>) -> (tensor<?x?x16xf32>
 //       CHECK:   %[[SCALES:.*]] = linalg.generic
 //       CHECK:     arith.divf
 //       CHECK:   %[[VALUES:.*]] = linalg.generic {{.*}}, %[[SCALES]]
-//       CHECK:     arith.shrsi
+//  CHECK-COUNT-2:     math.roundeven
 //       CHECK:   %[[FINE:.*]] = linalg.generic {{.*}} ins(%[[SCALES]]
 //       CHECK:     arith.mulf %{{.*}}, %cst
 //       CHECK:   linalg.generic {{.*}} ins(%[[FINE]]

@@ -265,6 +265,22 @@ func.func @rounded_input_of_plain_weights(%x: tensor<?x64x!transformer.act_q8>, 
 
 // -----
 
+func.func @linear_of_other_terms(%x: tensor<?x64x!transformer.act_q8<2>>, %w: tensor<96x64x!transformer.q4_0>) -> tensor<?x96xf32> {
+  // expected-error@+1 {{terms has 2 entries, expected 1 (one a weight)}}
+  %r = transformer.linear %x, %w terms [1, 2] : (tensor<?x64x!transformer.act_q8<2>>, tensor<96x64x!transformer.q4_0>) -> tensor<?x96xf32>
+  return %r : tensor<?x96xf32>
+}
+
+// -----
+
+func.func @linear_of_more_terms(%x: tensor<?x64x!transformer.act_q8>, %w: tensor<96x64x!transformer.q4_0>) -> tensor<?x96xf32> {
+  // expected-error@+1 {{a weight reads 2 terms, the input has 1}}
+  %r = transformer.linear %x, %w terms [2] : (tensor<?x64x!transformer.act_q8>, tensor<96x64x!transformer.q4_0>) -> tensor<?x96xf32>
+  return %r : tensor<?x96xf32>
+}
+
+// -----
+
 func.func @linear_of_other_outputs(%x: tensor<?x64xf32>, %w: tensor<96x64xf32>) -> tensor<?x64xf32> {
   // expected-error@+1 {{result has shape [?, 64], expected a last dimension of 96 (the rows of the weights)}}
   %r = transformer.linear %x, %w : (tensor<?x64xf32>, tensor<96x64xf32>) -> tensor<?x64xf32>

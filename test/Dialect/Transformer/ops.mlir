@@ -65,6 +65,8 @@ func.func @other_forms(%x: tensor<4x64xf32>, %tokens: tensor<i32>,
   %q = transformer.quantize_activations %x : tensor<4x64xf32> -> tensor<4x64x!transformer.act_q8<2>>
   // CHECK: transformer.linear %{{.*}}, %{{.*}}, %{{.*}} plus %{{.*}} : (tensor<4x64x!transformer.act_q8<2>>,
   %y = transformer.linear %q, %a, %b plus %x : (tensor<4x64x!transformer.act_q8<2>>, tensor<32x64x!transformer.q4_0>, tensor<32x64x!transformer.q4_0>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  // CHECK: transformer.linear %{{.*}}, %{{.*}}, %{{.*}} terms [1, 2] : (tensor<4x64x!transformer.act_q8<2>>,
+  %ab = transformer.linear %q, %a, %b terms [1, 2] : (tensor<4x64x!transformer.act_q8<2>>, tensor<32x64x!transformer.q4_0>, tensor<32x64x!transformer.q4_0>) -> tensor<4x64xf32>
   // CHECK: transformer.rotary halves %{{.*}}, %{{.*}} head_dim = 16 : tensor<4x64xf32>
   %r = transformer.rotary halves %y, %table head_dim = 16 : tensor<4x64xf32>, tensor<128x8x2xf32>
   // CHECK: transformer.round_to_cache %{{.*}} to f32

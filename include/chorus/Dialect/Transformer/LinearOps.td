@@ -31,7 +31,7 @@ def Transformer_QuantizeActivationsOp : Transformer_Op<"quantize_activations", [
 
     A result type of two terms rounds 256 times as finely: its values are
     `256 * q0 + q1`, its scale is `a / 127 / 256`, and a `q1` of -128 becomes
-    -127.
+    -127. `q0` with the scale `a / 127` is the coarser rounding of one term.
 
     - Shapes: both are [.., d], d a multiple of 32.
 
@@ -54,6 +54,8 @@ def Transformer_LinearOp : Transformer_Op<"linear", [Pure, AttrSizedOperandSegme
 
     - Shapes: `input` is [.., in], each weight [out_i, in], `residual` and
       `result` are [.., sum of out_i]. Several weights have one element type.
+    - Terms: a weight may read fewer terms of an `act_q8` input than there are:
+      `terms` says how many, from the first on, for each weight.
     - Numerics: an f32 input is multiplied with the dequantised weight by a chain
       of fused multiply-adds in ascending k. An `act_q8` input needs weights in
       blocks: per block the integer sum is exact, and
@@ -65,14 +67,22 @@ def Transformer_LinearOp : Transformer_Op<"linear", [Pure, AttrSizedOperandSegme
     ```mlir
     %y = transformer.linear %x, %w : (tensor<?x64xf32>, tensor<96x64xbf16>) -> tensor<?x96xf32>
     %z = transformer.linear %x, %w plus %r : (tensor<?x64xf32>, tensor<96x64xbf16>, tensor<?x96xf32>) -> tensor<?x96xf32>
+    %kv = transformer.linear %q, %wk, %wv terms [1, 2] : (tensor<?x64x!transformer.act_q8<2>>, tensor<32x64x!transformer.q8_0>, tensor<32x64x!transformer.q8_0>) -> tensor<?x64xf32>
     ```
   }];
   let arguments = (ins Transformer_Activation:$input,
                    Variadic<Transformer_AnyWeight>:$weights,
-                   Optional<Transformer_F32Tensor>:$residual);
+                   Optional<Transformer_F32Tensor>:$residual,
+                   OptionalAttr<DenseI64ArrayAttr>:$terms);
   let results = (outs Transformer_F32Tensor:$result);
   let assemblyFormat = [{
-    $input `,` $weights (`plus` $residual^)? attr-dict `:` functional-type(operands, results)
+    $input `,` $weights (`plus` $residual^)? (`terms` $terms^)? attr-dict `:` functional-type(operands, results)
+  }];
+  let extraClassDeclaration = [{
+    /// Terms of the input: 0 where it is f32.
+    int64_t getInputTerms();
+    /// Terms of the input that weight `number` reads.
+    int64_t getTermsOf(unsigned number);
   }];
   let hasVerifier = 1;
 }
