@@ -139,8 +139,8 @@ Status Engine::build(const EngineOptions &options) {
         escapeForMessage(loaded->artifact().path()) + ": models[0].vocab_size",
         std::to_string(decoder->vocabSize()) + ", supported is 1 to " +
             std::to_string(Sampler::maxVocab));
-  sampler =
-      std::make_unique<Sampler>(decoder->vocabSize(), loaded->samplingMasses());
+  sampler = std::make_unique<Sampler>(
+      decoder->vocabSize(), loaded->samplingMasses(), loaded->samplingSums());
   SchedulerOptions schedulerOptions;
   schedulerOptions.maxBatch = options.maxBatch;
   schedulerOptions.prefillChunk = options.prefillChunk;

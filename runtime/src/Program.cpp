@@ -83,6 +83,8 @@ Program::load(std::shared_ptr<const Artifact> artifact, size_t model,
   if (!masses)
     return absentFunction(place, massesName);
   program->masses = reinterpret_cast<chorus_sampling_masses_fn>(masses);
+  program->sums = reinterpret_cast<chorus_sampling_sums_fn>(
+      program->image->function("chorus_sampling_sums"));
   auto scalar = [&](std::string_view name) {
     return reinterpret_cast<chorus_map_fn>(program->image->function(name));
   };

@@ -19,7 +19,7 @@ static constexpr float minusInfinity = -std::numeric_limits<float>::infinity();
 static constexpr int64_t groupColumns = 64;
 
 /// Columns whose masses are held in L1 at a time.
-static constexpr int64_t blockColumns = 1024;
+static constexpr int64_t blockColumns = CHORUS_SAMPLING_BLOCK;
 
 static int64_t numGroups(int64_t vocab) {
   return (vocab + groupColumns - 1) / groupColumns;
@@ -260,8 +260,9 @@ private:
   std::unique_ptr<Scratch> scratch;
 };
 
-Sampler::Sampler(int64_t vocabSize, chorus_sampling_masses_fn masses)
-    : vocab(vocabSize), massesOf(masses) {
+Sampler::Sampler(int64_t vocabSize, chorus_sampling_masses_fn masses,
+                 chorus_sampling_sums_fn sums)
+    : vocab(vocabSize), massesOf(masses), sumsOf(sums) {
   assert(vocabSize > 0 && vocabSize <= maxVocab);
 }
 
@@ -460,11 +461,7 @@ Status Sampler::select(Scratch &scratch, const SamplerRow &row,
     // below (1-p) * total / vocab together are at most (1-p) * total.
     uint64_t bound = 1;
     if (topP) {
-      for (int64_t column = 0; column < vocab; column += blockColumns) {
-        int64_t count = std::min(blockColumns, vocab - column);
-        massesOf(logits + column, count, max, inverse, scratch.block.data());
-        total += sumOf(scratch.block.data(), count);
-      }
+      total = sumBlocks(scratch, logits, max, inverse);
       bound = (total - scaleDown(parameters.topP, total) - 1) /
               static_cast<uint64_t>(vocab);
     }
@@ -519,18 +516,28 @@ static void forEachKept(const std::vector<uint64_t> &masses, uint64_t threshold,
   }
 }
 
+/// Fills in the sums of all blocks and returns the sum of all masses.
+uint64_t Sampler::sumBlocks(Scratch &scratch, const float *logits, float max,
+                            float inverseTemperature) const {
+  std::vector<uint64_t> &sums = scratch.blockSums;
+  if (sumsOf) {
+    sumsOf(logits, vocab, max, inverseTemperature, sums.data());
+  } else {
+    for (int64_t column = 0, b = 0; column < vocab;
+         column += blockColumns, ++b) {
+      int64_t count = std::min(blockColumns, vocab - column);
+      massesOf(logits + column, count, max, inverseTemperature,
+               scratch.block.data());
+      sums[static_cast<size_t>(b)] = sumOf(scratch.block.data(), count);
+    }
+  }
+  return sumOf(sums.data(), static_cast<int64_t>(sums.size()));
+}
+
 int32_t Sampler::drawFromAll(Scratch &scratch, const float *logits, float max,
                              float inverseTemperature,
                              uint32_t random24) const {
-  uint64_t total = 0;
-  for (int64_t column = 0, b = 0; column < vocab; column += blockColumns, ++b) {
-    int64_t count = std::min(blockColumns, vocab - column);
-    massesOf(logits + column, count, max, inverseTemperature,
-             scratch.block.data());
-    uint64_t sum = sumOf(scratch.block.data(), count);
-    scratch.blockSums[static_cast<size_t>(b)] = sum;
-    total += sum;
-  }
+  uint64_t total = sumBlocks(scratch, logits, max, inverseTemperature);
   uint64_t target = drawTarget(random24, total), running = 0;
   size_t crossing = 0;
   while (running + scratch.blockSums[crossing] <= target)

@@ -132,8 +132,9 @@ mlir::LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType,
 /// "q4_1", "f16", ...
 std::string nameOf(Type weightType);
 
-/// Emits "chorus_sampling_masses" of the step ABI. SamplingKernels.cpp.
-void emitSamplingMasses(KernelBuilder &k);
+/// Emits "chorus_sampling_masses" and "chorus_sampling_sums" of the step ABI.
+/// SamplingKernels.cpp.
+void emitSamplingFunctions(KernelBuilder &k);
 /// Emits "chorus_exp" and "chorus_log" of the step ABI. SamplingKernels.cpp.
 void emitScalarFunctions(KernelBuilder &k);
 

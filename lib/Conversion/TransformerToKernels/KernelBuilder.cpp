@@ -418,6 +418,11 @@ Value KernelBuilder::treeMaxInteger(Value vector) {
   });
 }
 
+Value KernelBuilder::sumIntegers(Value vector) {
+  return vector::ReductionOp::create(builder, loc, vector::CombiningKind::ADD,
+                                     vector);
+}
+
 /// A vector on the way to the result of reduceTrees: `chunk` lanes of partial
 /// results for each of the vectors `sources`, in this order.
 struct PartialTrees {

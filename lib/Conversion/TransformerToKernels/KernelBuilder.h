@@ -128,6 +128,7 @@ public:
   Value intrinsic(llvm::StringRef name, Type result, ValueRange operands);
   /// Adds all lanes by the tree of distances n/2, ..., 2, 1.
   Value treeSum(Value vector);
+  Value sumIntegers(Value vector); ///< In any order.
   Value treeMax(Value vector);
   Value treeMaxInteger(Value vector);
   /// The same trees for 8 or 16 vectors at once: lane i of the result belongs

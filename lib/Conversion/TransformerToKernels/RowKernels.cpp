@@ -178,9 +178,7 @@ void EntryLowering::quantizeBlock(const Values &x, Value out,
     auto terms = static_cast<int64_t>(index) + 1;
     if (terms == 2)
       scale = k.mulf(scale, k.constantF32(1.0f / 256));
-    Value sum = vector::ReductionOp::create(k.builder, k.loc,
-                                            vector::CombiningKind::ADD,
-                                            k.add(values[0], values[1]));
+    Value sum = k.sumIntegers(k.add(values[0], values[1]));
     k.store(scale, k.offset(out, layout.scale(terms)));
     k.store(sum, k.offset(out, layout.sum(terms)));
     k.store(k.mulf(scale, k.toFloat(sum)),

@@ -35,7 +35,7 @@ FailureOr<KernelModule> lowerToKernels(ModuleOp source,
       return failure();
     result.entries.push_back(plan.info);
   }
-  emitSamplingMasses(k);
+  emitSamplingFunctions(k);
   emitScalarFunctions(k);
   result.kernels = std::move(k.kernels);
   return result;

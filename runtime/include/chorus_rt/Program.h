@@ -71,6 +71,8 @@ public:
 
   /// See step_abi.h.
   chorus_sampling_masses_fn samplingMasses() const { return masses; }
+  /// Null in code of older compilers.
+  chorus_sampling_sums_fn samplingSums() const { return sums; }
   const ScalarFunctions &scalarFunctions() const { return scalars; }
 
 private:
@@ -82,6 +84,7 @@ private:
   std::unique_ptr<CodeImage> image;
   std::vector<Entry> loadedEntries;
   chorus_sampling_masses_fn masses = nullptr;
+  chorus_sampling_sums_fn sums = nullptr;
   ScalarFunctions scalars;
   /// Written by the code, from any thread; a byte only goes from 0 to 1.
   std::unique_ptr<uint8_t[]> entered;

@@ -103,8 +103,10 @@ public:
   /// Columns at most, so that the sum of all masses stays below 2^63.
   static constexpr int64_t maxVocab = (int64_t(1) << 23) - 1;
 
-  /// `masses`: chorus_sampling_masses of the model's code.
-  Sampler(int64_t vocabSize, chorus_sampling_masses_fn masses);
+  /// `masses` and `sums`: chorus_sampling_masses and chorus_sampling_sums of
+  /// the model's code; without `sums` they are taken from masses.
+  Sampler(int64_t vocabSize, chorus_sampling_masses_fn masses,
+          chorus_sampling_sums_fn sums = nullptr);
   ~Sampler();
 
   SampledToken sample(const SamplerRow &row) const;
@@ -129,11 +131,14 @@ private:
   const float *adjustLogits(Scratch &scratch, const SamplerRow &row) const;
   Status select(Scratch &scratch, const SamplerRow &row, const float *logits,
                 Selection &selection) const;
+  uint64_t sumBlocks(Scratch &scratch, const float *logits, float max,
+                     float inverseTemperature) const;
   int32_t drawFromAll(Scratch &scratch, const float *logits, float max,
                       float inverseTemperature, uint32_t random24) const;
 
   int64_t vocab;
   chorus_sampling_masses_fn massesOf;
+  chorus_sampling_sums_fn sumsOf;
   mutable std::mutex scratchMutex;
   mutable std::unique_ptr<Scratch> freeScratch; ///< A linked list.
 };

@@ -103,6 +103,16 @@ typedef void (*chorus_sampling_masses_fn)(const float *logits, int64_t count,
                                           float max, float inverse_temperature,
                                           uint64_t *masses);
 
+/* Columns of a row whose masses are summed together. */
+#define CHORUS_SAMPLING_BLOCK 1024
+
+/* Symbol "chorus_sampling_sums", which code of older compilers lacks: sums[i] =
+ * sum of the masses (above) of the columns of block i, the last of which may be
+ * short. */
+typedef void (*chorus_sampling_sums_fn)(const float *logits, int64_t count,
+                                        float max, float inverse_temperature,
+                                        uint64_t *sums);
+
 /* Symbols "chorus_exp" and "chorus_log", which code of older compilers lacks:
  * result[i] = exp(x[i]) or log(x[i]), i < count, to about 2^-52 of the result.
  * exp is 0 below -708 and infinite above 709; the x of log are positive and

@@ -16,6 +16,7 @@
 //        V3:   llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"
 //     CHECK: llvm.func internal @f.1.linear.q4_1.64x40(
 //     CHECK: llvm.func @chorus_sampling_masses(
+//     CHECK: llvm.func @chorus_sampling_sums(
 //     CHECK: llvm.func @chorus_exp(
 //     CHECK: llvm.func @chorus_log(
 func.func @f(%x: tensor<?x64xf32>) -> tensor<?x40xf32> {

@@ -1,4 +1,4 @@
-//===- ScalarFunctionsTest.cpp - Emitted exp and log ----------------------===//
+//===- EmittedFunctionsTest.cpp - What the runtime takes of code ----------===//
 
 #include "../Import/ScratchFolder.h"
 #include "chorus/Pipelines/Compile.h"
@@ -11,12 +11,13 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <limits>
 
 using namespace chorus;
 
 namespace {
 
-class ScalarFunctions : public ::testing::Test {
+class EmittedFunctions : public ::testing::Test {
 protected:
   void SetUp() override {
     std::ofstream(folder.path("f.mlir")) << R"(
@@ -52,7 +53,7 @@ protected:
   std::shared_ptr<const rt::Artifact> artifact;
 };
 
-TEST_F(ScalarFunctions, AgreeWithTheMathematicalLibrary) {
+TEST_F(EmittedFunctions, AgreeWithTheMathematicalLibrary) {
   auto program = rt::Program::load(artifact);
   ASSERT_TRUE(program.ok()) << program.status().line("");
   rt::ScalarFunctions functions = (*program)->scalarFunctions();
@@ -75,7 +76,7 @@ TEST_F(ScalarFunctions, AgreeWithTheMathematicalLibrary) {
   }
 }
 
-TEST_F(ScalarFunctions, Ends) {
+TEST_F(EmittedFunctions, Ends) {
   auto program = rt::Program::load(artifact);
   ASSERT_TRUE(program.ok()) << program.status().line("");
   rt::ScalarFunctions functions = (*program)->scalarFunctions();
@@ -92,7 +93,7 @@ TEST_F(ScalarFunctions, Ends) {
   EXPECT_EQ(call(functions.mapLog, {1})[0], 0);
 }
 
-TEST_F(ScalarFunctions, HaveTheSameBitsOnEveryCPU) {
+TEST_F(EmittedFunctions, HaveTheSameBitsOnEveryCPU) {
   std::vector<double> x, positive;
   for (int i = -7000; i <= 7000; i += 3) {
     x.push_back(i * 0.1);
@@ -111,6 +112,45 @@ TEST_F(ScalarFunctions, HaveTheSameBitsOnEveryCPU) {
                            x.size() * sizeof(double)));
   EXPECT_EQ(0, std::memcmp(logs.front().data(), logs.back().data(),
                            x.size() * sizeof(double)));
+}
+
+// To the bit, over whole blocks, a short last one and one of few columns;
+// masses themselves are those of exact arithmetic within the error of exp in
+// f32.
+TEST_F(EmittedFunctions, SumsOfMassesAreThoseOfTheMasses) {
+  for (const char *cpu : {"x86-64-v3", "x86-64-v4"}) {
+    auto program = rt::Program::load(artifact, 0, cpu);
+    if (!program.ok() && std::string(cpu) != "x86-64-v3")
+      continue; // This CPU lacks it.
+    ASSERT_TRUE(program.ok()) << program.status().line("");
+    for (int64_t count : {1, 15, 16, 1024, 1025, 5000}) {
+      std::vector<float> logits;
+      for (int64_t i = 0; i < count; ++i)
+        logits.push_back(static_cast<float>((i * 7919) % 4001) * -0.01f);
+      if (count > 16)
+        logits[7] = -std::numeric_limits<float>::infinity();
+      for (float inverse : {1.0f, 0.6f, 10.0f}) {
+        std::vector<uint64_t> masses(logits.size()),
+            sums(logits.size() / 1024 + 1);
+        (*program)->samplingMasses()(logits.data(), count, 0, inverse,
+                                     masses.data());
+        ASSERT_NE((*program)->samplingSums(), nullptr);
+        (*program)->samplingSums()(logits.data(), count, 0, inverse,
+                                   sums.data());
+        std::vector<uint64_t> expected(sums.size());
+        for (size_t i = 0; i < masses.size(); ++i) {
+          expected[i / CHORUS_SAMPLING_BLOCK] += masses[i];
+          double exact = std::exp(double(logits[i]) * inverse) * 0x1p40;
+          ASSERT_NEAR(static_cast<double>(masses[i]), exact,
+                      exact * 0x1p-20 + 1)
+              << logits[i];
+        }
+        if (count % CHORUS_SAMPLING_BLOCK == 0)
+          expected.back() = sums.back(); // There is no such block.
+        EXPECT_EQ(sums, expected) << cpu << ", " << count << " columns";
+      }
+    }
+  }
 }
 
 } // namespace
