@@ -457,38 +457,23 @@ Status Sampler::select(Scratch &scratch, const SamplerRow &row,
              scratch.masses.data());
     total = sumOf(scratch.masses.data(), static_cast<int64_t>(kept));
   } else {
-    // Columns that neither top-p nor min-p can keep are left out: all masses
-    // below (1-p) * total / vocab together are at most (1-p) * total.
-    uint64_t bound = 1;
-    if (topP) {
-      total = sumBlocks(scratch, logits, max, inverse);
-      bound = (total - scaleDown(parameters.topP, total) - 1) /
-              static_cast<uint64_t>(vocab);
-    }
-    if (!topP)
-      bound = scaleUp(parameters.minP, largest);
-    bound = std::max<uint64_t>(bound, 1);
     massesOf(scratch.groupMaxima.data(), numGroups(vocab), max, inverse,
              scratch.groupMasses.data());
-    scratch.ids.clear();
-    scratch.masses.clear();
-    for (int64_t column = 0, group = 0; column < vocab;
-         column += groupColumns, ++group) {
-      if (scratch.groupMasses[static_cast<size_t>(group)] < bound)
-        continue;
-      int64_t count = std::min(groupColumns, vocab - column);
-      massesOf(logits + column, count, max, inverse, scratch.block.data());
-      size_t kept = scratch.ids.size();
-      scratch.ids.resize(kept + static_cast<size_t>(count));
-      scratch.masses.resize(kept + static_cast<size_t>(count));
-      for (int64_t i = 0; i < count; ++i) {
-        uint64_t mass = scratch.block[static_cast<size_t>(i)];
-        scratch.ids[kept] = static_cast<int32_t>(column + i);
-        scratch.masses[kept] = mass;
-        kept += mass >= bound;
-      }
-      scratch.ids.resize(kept);
-      scratch.masses.resize(kept);
+    if (topP) {
+      total = sumBlocks(scratch, logits, max, inverse);
+      // All masses below (1-p) * total / vocab together are at most
+      // (1-p) * total, so that those of at least that always suffice. Mostly
+      // far fewer do.
+      uint64_t limit = scaleDown(parameters.topP, total);
+      uint64_t sure = std::max<uint64_t>(
+          (total - limit - 1) / static_cast<uint64_t>(vocab), 1);
+      for (uint64_t bound = sure << 9;; bound = std::max(bound >> 3, sure))
+        if (gatherMasses(scratch, logits, max, inverse, bound) > limit ||
+            bound == sure)
+          break;
+    } else {
+      gatherMasses(scratch, logits, max, inverse,
+                   std::max<uint64_t>(scaleUp(parameters.minP, largest), 1));
     }
   }
   if (topP)
@@ -532,6 +517,37 @@ uint64_t Sampler::sumBlocks(Scratch &scratch, const float *logits, float max,
     }
   }
   return sumOf(sums.data(), static_cast<int64_t>(sums.size()));
+}
+
+/// Lists the columns whose mass is at least `bound` and returns the sum of
+/// those masses.
+uint64_t Sampler::gatherMasses(Scratch &scratch, const float *logits, float max,
+                               float inverseTemperature, uint64_t bound) const {
+  uint64_t sum = 0;
+  scratch.ids.clear();
+  scratch.masses.clear();
+  for (int64_t column = 0, group = 0; column < vocab;
+       column += groupColumns, ++group) {
+    if (scratch.groupMasses[static_cast<size_t>(group)] < bound)
+      continue;
+    int64_t count = std::min(groupColumns, vocab - column);
+    massesOf(logits + column, count, max, inverseTemperature,
+             scratch.block.data());
+    size_t kept = scratch.ids.size();
+    scratch.ids.resize(kept + static_cast<size_t>(count));
+    scratch.masses.resize(kept + static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) {
+      uint64_t mass = scratch.block[static_cast<size_t>(i)];
+      bool keeps = mass >= bound;
+      scratch.ids[kept] = static_cast<int32_t>(column + i);
+      scratch.masses[kept] = mass;
+      kept += keeps;
+      sum += keeps ? mass : 0;
+    }
+    scratch.ids.resize(kept);
+    scratch.masses.resize(kept);
+  }
+  return sum;
 }
 
 int32_t Sampler::drawFromAll(Scratch &scratch, const float *logits, float max,

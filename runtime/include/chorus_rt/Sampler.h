@@ -133,6 +133,8 @@ private:
                 Selection &selection) const;
   uint64_t sumBlocks(Scratch &scratch, const float *logits, float max,
                      float inverseTemperature) const;
+  uint64_t gatherMasses(Scratch &scratch, const float *logits, float max,
+                        float inverseTemperature, uint64_t bound) const;
   int32_t drawFromAll(Scratch &scratch, const float *logits, float max,
                       float inverseTemperature, uint32_t random24) const;
 
