@@ -99,14 +99,14 @@ rt::StatusOr<std::vector<float>> AttentionStep::run(int64_t sharingRows,
                                                     int64_t firstPage) {
   auto rows = static_cast<int64_t>(tables.tokens.size());
   std::vector<float> logits(static_cast<size_t>(rows * step.vocabSize())),
-      logSumExp(static_cast<size_t>(rows));
+      logSumExp(static_cast<size_t>(rows)), values(static_cast<size_t>(rows));
   CHORUS_RETURN_IF_ERROR(arena.reserve(step.arenaBytes(rows, rows)));
   tables.sharingRows = sharingRows;
   seconds = 0;
   rt::FloatControlScope floatControl;
   CHORUS_RETURN_IF_ERROR(
       step.run(tables, memory + poolBytes(firstPage, pageBytes()), arena.data(),
-               *pool.api(), logits.data(), logSumExp.data()));
+               *pool.api(), logits.data(), logSumExp.data(), values.data()));
   return logits;
 }
 

@@ -97,6 +97,14 @@ StatusOr<const GGUFFile *> ParameterStore::openGGUF(StringRef fileName) {
   return found->second->gguf.get();
 }
 
+void ParameterStore::add(StringRef fileName, rt::SafetensorsFile given) {
+  auto file = std::make_unique<File>();
+  file->safetensors = std::make_unique<rt::SafetensorsFile>(std::move(given));
+  bool isNew = files.try_emplace(fileName.str(), std::move(file)).second;
+  assert(isNew && "a file of that name is open");
+  (void)isNew;
+}
+
 StatusOr<ParameterStore::File *> ParameterStore::open(StringRef fileName) {
   auto found = files.find(fileName);
   if (found != files.end())
@@ -169,7 +177,9 @@ StatusOr<ParameterView> ParameterStore::find(StringRef fileName,
 /// Whether a module may give the tensor that type.
 static bool fits(const ParameterView &view, RankedTensorType type) {
   if (type.getElementType() == view.elementType)
-    return type.getShape() == ArrayRef<int64_t>(view.shape);
+    return type.getShape() == ArrayRef<int64_t>(view.shape) ||
+           (view.shape.size() == 1 && type.getRank() == 2 &&
+            type.getDimSize(0) == 1 && type.getDimSize(1) == view.shape[0]);
   std::optional<transformer::BlockFormat> format =
       transformer::getBlockFormat(view.elementType);
   if (!format || !type.getElementType().isInteger(8))

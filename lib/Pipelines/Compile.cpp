@@ -363,8 +363,22 @@ rt::Status ArtifactCompiler::add(ImportedModel &model) {
   return {};
 }
 
-rt::Status
-ArtifactCompiler::finish(const std::optional<VerifierSpec> &verifier) {
+/// Null without a way to score.
+static flatbuffers::Offset<artifact::Scoring>
+writeScoring(Builder &b, const ScoringSpec &spec) {
+  if (const std::optional<VerifierSpec> &verifier = spec.verifier)
+    return artifact::CreateScoringDirect(b, verifier->isGenerator ? 0 : 1,
+                                         verifier->templateText.c_str(),
+                                         verifier->score.c_str());
+  if (const std::optional<ValueHead> &head = spec.valueHead)
+    return artifact::CreateScoring(
+        b, /*model=*/0, /*template_text=*/0, /*score=*/0,
+        artifact::CreateValueHead(b, head->token.value_or(-1), head->gain,
+                                  head->bias));
+  return 0;
+}
+
+rt::Status ArtifactCompiler::finish(const ScoringSpec &spec) {
   options.progress("writing metadata");
   return writer.finish([&](Builder &b, ArtifactWriter::SegmentList segments) {
     std::vector<flatbuffers::Offset<artifact::Model>> modelOffsets;
@@ -385,11 +399,7 @@ ArtifactCompiler::finish(const std::optional<VerifierSpec> &verifier) {
     auto requiredFeatures = b.CreateVector(required);
     auto optionList = b.CreateVector(choices);
     auto modelList = b.CreateVector(modelOffsets);
-    flatbuffers::Offset<artifact::Scoring> scoring;
-    if (verifier)
-      scoring = artifact::CreateScoringDirect(b, verifier->isGenerator ? 0 : 1,
-                                              verifier->templateText.c_str(),
-                                              verifier->score.c_str());
+    auto scoring = writeScoring(b, spec);
     return artifact::CreateArtifact(b, producer, CHORUS_STEP_ABI_VERSION,
                                     requiredFeatures, profile, optionList,
                                     segments, modelList, scoring);

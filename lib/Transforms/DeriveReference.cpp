@@ -54,22 +54,21 @@ struct DeriveReferencePass
     auto logitsType = mlir::cast<RankedTensorType>(logits.getType());
     auto sumsType = logitsType.clone(logitsType.getShape().drop_back());
     Value sums = LogSumExpOp::create(builder, loc, sumsType, logits);
-    SmallVector<Value> results;
-    for (Value value : {logits, sums})
-      results.push_back(tensor::CastOp::create(
+    SmallVector<Value> results(terminator.getOperands());
+    results.insert(results.begin() + 1, sums);
+    SmallVector<DictionaryAttr> names;
+    for (auto [value, name] : llvm::zip(results, chorus::stepResultNames)) {
+      value = tensor::CastOp::create(
           builder, loc,
           withOneSequence(mlir::cast<RankedTensorType>(value.getType())),
-          value));
+          value);
+      names.push_back(builder.getDictionaryAttr(builder.getNamedAttr(
+          chorus::nameAttrName, builder.getStringAttr(name))));
+    }
     terminator.getOperandsMutable().assign(results);
-
-    auto name = [&](StringRef text) {
-      return builder.getDictionaryAttr(builder.getNamedAttr(
-          chorus::nameAttrName, builder.getStringAttr(text)));
-    };
     function.setFunctionType(builder.getFunctionType(
         tokens.getType(), ValueRange(results).getTypes()));
-    function.setAllResultAttrs(
-        ArrayRef<DictionaryAttr>{name("logits"), name("log_sum_exp")});
+    function.setAllResultAttrs(names);
   }
 };
 

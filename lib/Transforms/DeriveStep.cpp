@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Remarks.h"
+#include "llvm/ADT/SmallVectorExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -142,20 +143,24 @@ func::FuncOp StepBuilder::build(StateType state) {
   MLIRContext *context = main.getContext();
   auto oneEach =
       RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
-  auto logitsType = flattenTokens(main.getResultTypes()[0]);
   auto sumType =
       RankedTensorType::get({ShapedType::kDynamic}, builder.getF32Type());
+  SmallVector<Type> resultTypes =
+      llvm::map_to_vector(main.getResultTypes(), [](Type type) -> Type {
+        return flattenTokens(type);
+      });
+  resultTypes.insert(resultTypes.begin() + 1, sumType);
   auto step = func::FuncOp::create(
       builder, main.getLoc(), "step",
       FunctionType::get(context, {oneEach, oneEach, oneEach, state},
-                        {logitsType, sumType}));
+                        resultTypes));
   step->setDiscardableAttrs(main->getDiscardableAttrDictionary());
   step->setAttr(stepAttrName, builder.getUnitAttr());
   for (auto [index, name] : llvm::enumerate(
            ArrayRef<StringRef>{"tokens", "positions", "output_rows", "cache"}))
     step.setArgAttr(index, nameAttrName, builder.getStringAttr(name));
-  for (auto [index, name] :
-       llvm::enumerate(ArrayRef<StringRef>{"logits", "log_sum_exp"}))
+  for (auto [index, name] : llvm::enumerate(
+           ArrayRef(stepResultNames).take_front(resultTypes.size())))
     step.setResultAttr(index, nameAttrName, builder.getStringAttr(name));
 
   Block *body = step.addEntryBlock();
@@ -167,11 +172,16 @@ func::FuncOp StepBuilder::build(StateType state) {
   for (Operation *op : analysis.getLiveOps())
     rewrite(op);
   Operation *end = main.front().getTerminator();
-  Value outputs = SelectRowsOp::create(builder, end->getLoc(),
-                                       mapping.lookup(end->getOperand(0)),
-                                       body->getArgument(2));
-  Value sums = LogSumExpOp::create(builder, end->getLoc(), sumType, outputs);
-  func::ReturnOp::create(builder, end->getLoc(), ValueRange{outputs, sums});
+  SmallVector<Value> outputs =
+      llvm::map_to_vector(end->getOperands(), [&](Value value) -> Value {
+        return SelectRowsOp::create(builder, end->getLoc(),
+                                    mapping.lookup(value),
+                                    body->getArgument(2));
+      });
+  Value sums =
+      LogSumExpOp::create(builder, end->getLoc(), sumType, outputs.front());
+  outputs.insert(outputs.begin() + 1, sums);
+  func::ReturnOp::create(builder, end->getLoc(), outputs);
   return step;
 }
 

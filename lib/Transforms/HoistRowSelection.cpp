@@ -38,7 +38,8 @@ Value getOnlyRows(Operation *op) {
   return rows;
 }
 
-void hoist(SelectRowsOp select) {
+/// Selects rows as early as can be. Returns the new selection, if any.
+SelectRowsOp hoist(SelectRowsOp select) {
   Value selected;
   Operation *reader = nullptr;
   for (Value value = select.getInput(); llvm::all_equal(value.getUsers());) {
@@ -55,20 +56,50 @@ void hoist(SelectRowsOp select) {
     }
   }
   if (!reader)
-    return;
+    return {};
   OpBuilder builder(reader);
-  Value rows = SelectRowsOp::create(builder, select.getLoc(), selected,
-                                    select.getRows());
-  reader->replaceUsesOfWith(selected, rows);
+  auto earlier = SelectRowsOp::create(builder, select.getLoc(), selected,
+                                      select.getRows());
+  reader->replaceUsesOfWith(selected, earlier);
   select.replaceAllUsesWith(select.getInput());
   select.erase();
+  return earlier;
+}
+
+/// Selections of one function. Those of logits and of a value head meet at the
+/// hidden state that both are products of, and go on as one.
+void hoistAll(func::FuncOp function) {
+  SmallVector<SelectRowsOp> selections;
+  function.walk([&](SelectRowsOp select) { selections.push_back(select); });
+  while (!selections.empty()) {
+    SmallVector<SelectRowsOp> moved;
+    for (SelectRowsOp select : selections) {
+      SelectRowsOp earlier = hoist(select);
+      if (!earlier)
+        continue;
+      auto same = llvm::find_if(moved, [&](SelectRowsOp other) {
+        return other.getInput() == earlier.getInput() &&
+               other.getRows() == earlier.getRows() &&
+               other->getBlock() == earlier->getBlock();
+      });
+      if (same == moved.end()) {
+        moved.push_back(earlier);
+        continue;
+      }
+      if (earlier->isBeforeInBlock(*same))
+        (*same)->moveBefore(earlier);
+      earlier.replaceAllUsesWith(same->getResult());
+      earlier.erase();
+    }
+    selections = std::move(moved);
+  }
 }
 
 struct HoistRowSelectionPass
     : chorus::impl::HoistRowSelectionPassBase<HoistRowSelectionPass> {
   void runOnOperation() override {
     if (chorus::isStepFunction(getOperation()))
-      getOperation().walk([](SelectRowsOp select) { hoist(select); });
+      hoistAll(getOperation());
   }
 };
 

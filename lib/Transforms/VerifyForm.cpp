@@ -152,8 +152,6 @@ private:
 LogicalResult StepVerifier::verifySignature() {
   static constexpr llvm::StringLiteral argumentNames[] = {
       "tokens", "positions", "output_rows", "cache"};
-  static constexpr llvm::StringLiteral resultNames[] = {"logits",
-                                                        "log_sum_exp"};
   auto isOneEach = [](Type type, auto isElement) {
     auto tensor = dyn_cast<RankedTensorType>(type);
     return tensor && tensor.getRank() == 1 && tensor.isDynamicDim(0) &&
@@ -163,9 +161,10 @@ LogicalResult StepVerifier::verifySignature() {
   auto isF32 = [](Type type) { return type.isF32(); };
   FunctionType type = step.getFunctionType();
   if (!step.getBody().hasOneBlock() || type.getNumInputs() != 4 ||
-      type.getNumResults() != 2)
+      type.getNumResults() < 2 ||
+      type.getNumResults() > std::size(stepResultNames))
     return step.emitOpError("is a step program, expected one block, 4 "
-                            "arguments and 2 results");
+                            "arguments and 2 or 3 results");
   for (unsigned i = 0; i < 3; ++i)
     if (!isOneEach(type.getInput(i), isI32))
       return step.emitOpError()
@@ -182,16 +181,23 @@ LogicalResult StepVerifier::verifySignature() {
   if (!isOneEach(type.getResult(1), isF32))
     return step.emitOpError() << "result #1 has type " << type.getResult(1)
                               << ", expected tensor<?xf32>";
+  if (type.getNumResults() == 3) {
+    auto value = dyn_cast<RankedTensorType>(type.getResult(2));
+    if (!value || value.getRank() != 2 || !value.isDynamicDim(0) ||
+        value.getDimSize(1) != 1 || !isF32(value.getElementType()))
+      return step.emitOpError() << "result #2 has type " << type.getResult(2)
+                                << ", expected tensor<?x1xf32>";
+  }
   for (unsigned i = 0; i < 4; ++i)
     if (step.getArgAttrOfType<StringAttr>(i, nameAttrName) !=
         StringAttr::get(step.getContext(), argumentNames[i]))
       return step.emitOpError() << "argument #" << i << " is not named \""
                                 << argumentNames[i] << "\"";
-  for (unsigned i = 0; i < 2; ++i)
+  for (unsigned i = 0; i < type.getNumResults(); ++i)
     if (step.getResultAttrOfType<StringAttr>(i, nameAttrName) !=
-        StringAttr::get(step.getContext(), resultNames[i]))
-      return step.emitOpError()
-             << "result #" << i << " is not named \"" << resultNames[i] << "\"";
+        StringAttr::get(step.getContext(), stepResultNames[i]))
+      return step.emitOpError() << "result #" << i << " is not named \""
+                                << stepResultNames[i] << "\"";
   return success();
 }
 

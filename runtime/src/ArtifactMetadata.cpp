@@ -119,6 +119,9 @@ private:
   Status modelEntries(const fb::Model *in, const std::string &path,
                       ModelInfo &out) const;
 
+  Status valueHead(const fb::ValueHead &in, const ModelInfo &model,
+                   ValueHeadInfo &out) const;
+
   const std::vector<uint8_t> &bytes;
   const std::string &file;
   std::vector<SegmentInfo> segments;
@@ -414,10 +417,11 @@ Status Decoder::stepEntry(const EntryInfo &entry, const ModelInfo &model,
                                 {"positions", DType::I32, {rows}},
                                 {"output_rows", DType::I32, {outputRows}}},
                                path + ".inputs"));
-  CHORUS_RETURN_IF_ERROR(check(entry.outputs,
-                               {{"logits", DType::F32, {outputRows, vocab}},
-                                {"log_sum_exp", DType::F32, {outputRows}}},
-                               path + ".outputs"));
+  std::vector<Expected> outputs = {{"logits", DType::F32, {outputRows, vocab}},
+                                   {"log_sum_exp", DType::F32, {outputRows}}};
+  if (entry.outputs.size() > outputs.size())
+    outputs.push_back({"value", DType::F32, {outputRows, DimInfo{1, 0}}});
+  CHORUS_RETURN_IF_ERROR(check(entry.outputs, outputs, path + ".outputs"));
   if (model.states.size() != 1)
     return error("A07", path,
                  "the step ABI has 1 state, the model " +
@@ -609,6 +613,31 @@ Status Decoder::model(const fb::Model *in, const std::string &path,
   return sampling(in->sampling(), path + ".sampling", out.sampling);
 }
 
+Status Decoder::valueHead(const fb::ValueHead &in, const ModelInfo &model,
+                          ValueHeadInfo &out) const {
+  out.gain = in.gain();
+  out.bias = in.bias();
+  if (!std::isfinite(out.gain) || !std::isfinite(out.bias))
+    return error("A08", "scoring.value_head", "gain or bias is not finite");
+  if (in.token() >= 0) {
+    if (static_cast<uint32_t>(in.token()) >= model.vocabSize)
+      return error("A08", "scoring.value_head.token",
+                   std::to_string(in.token()) + " of " +
+                       std::to_string(model.vocabSize));
+    out.token = in.token();
+    return Status();
+  }
+  // The entry that generates.
+  const EntryInfo *entry = model.stepEntry();
+  if (!entry)
+    entry = model.findEntry("main");
+  if (!entry || entry->outputs.size() != 3 || entry->outputs[2].name != "value")
+    return error("A07", "scoring.value_head",
+                 "needs a third output \"value\" of the model's entry step or "
+                 "main");
+  return Status();
+}
+
 Status Decoder::decode(ArtifactMetadata &out) {
   uint64_t tables =
       std::min(maxTables, maxTablesTimesBytes / (bytes.size() + 1));
@@ -642,7 +671,11 @@ Status Decoder::decode(ArtifactMetadata &out) {
         model(root.models()->Get(i), item("models", i), out.models[i]));
   CHORUS_RETURN_IF_ERROR(noneTwice(out.models, "models",
                                    [](const ModelInfo &m) { return m.name; }));
-  if (const fb::Scoring *scoring = root.scoring()) {
+  const fb::Scoring *scoring = root.scoring();
+  if (scoring && scoring->value_head()) {
+    CHORUS_RETURN_IF_ERROR(valueHead(*scoring->value_head(), out.models.front(),
+                                     out.valueHead.emplace()));
+  } else if (scoring) {
     VerifierInfo &info = out.verifier.emplace();
     info.model = scoring->model();
     if (info.model >= out.models.size())

@@ -52,10 +52,13 @@ Status PagedDecoder::step(const std::vector<SequenceRows> &batch, float *logits,
                       pool.pageBytes());
         }
       });
+  if (program.hasValues())
+    lastValues.resize(tables.outputRows.size());
   {
     FloatControlScope floatControl;
     CHORUS_RETURN_IF_ERROR(program.run(tables, pool.data(), arena.data(),
-                                       *threads.api(), logits, logSumExp));
+                                       *threads.api(), logits, logSumExp,
+                                       lastValues.data()));
   }
   for (const SequenceRows &part : batch)
     part.sequence->advance(part.rows);
@@ -83,6 +86,7 @@ Status RecomputingDecoder::step(const std::vector<SequenceRows> &batch,
                                 float *logits, float *logSumExp) try {
   size_t vocab = static_cast<size_t>(program.vocabSize());
   std::vector<int32_t> tokens;
+  lastValues.clear();
   for (const SequenceRows &part : batch) {
     Sequence &sequence = *part.sequence;
     int64_t length = sequence.computed() + part.rows;
@@ -94,11 +98,13 @@ Status RecomputingDecoder::step(const std::vector<SequenceRows> &batch,
       CHORUS_RETURN_IF_ERROR(arena.reserve(program.arenaBytes(length)));
       CHORUS_RETURN_IF_ERROR(allLogits.reserve(count * vocab * sizeof(float)));
       allLogSumExp.resize(count);
+      if (program.hasValues())
+        allValues.resize(count);
       {
         FloatControlScope floatControl;
-        CHORUS_RETURN_IF_ERROR(program.run(tokens, arena.data(), *threads.api(),
-                                           allLogits.as<float>(),
-                                           allLogSumExp.data()));
+        CHORUS_RETURN_IF_ERROR(program.run(
+            tokens, arena.data(), *threads.api(), allLogits.as<float>(),
+            allLogSumExp.data(), allValues.data()));
       }
       size_t wanted = static_cast<size_t>(part.outputs);
       size_t first = count - wanted;
@@ -106,6 +112,10 @@ Status RecomputingDecoder::step(const std::vector<SequenceRows> &batch,
                   wanted * vocab * sizeof(float));
       std::memcpy(logSumExp, allLogSumExp.data() + first,
                   wanted * sizeof(float));
+      if (program.hasValues())
+        lastValues.insert(lastValues.end(),
+                          allValues.end() - static_cast<ptrdiff_t>(wanted),
+                          allValues.end());
       logits += wanted * vocab;
       logSumExp += wanted;
       counts.rowsComputed += count;

@@ -16,6 +16,11 @@ static uint64_t arenaBytesOr(const Program::Entry &entry,
   return bytes.ok() ? *bytes : std::numeric_limits<uint64_t>::max();
 }
 
+/// Whether there is an output for a linear value head.
+static bool writesValues(const Program::Entry &entry) {
+  return entry.info->outputs.size() == 3;
+}
+
 //===----------------------------------------------------------------------===//
 // StepEntryProgram
 //===----------------------------------------------------------------------===//
@@ -37,14 +42,17 @@ uint64_t StepEntryProgram::arenaBytes(int64_t rows, int64_t outputRows) const {
   return arenaBytesOr(entry, {rows, outputRows});
 }
 
+bool StepEntryProgram::hasValues() const { return writesValues(entry); }
+
 Status StepEntryProgram::run(const StepTables &tables, uint8_t *pool,
                              uint8_t *arena, const chorus_runtime_api &api,
-                             float *logits, float *logSumExp) const {
+                             float *logits, float *logSumExp,
+                             float *values) const {
   const int64_t symbols[] = {static_cast<int64_t>(tables.tokens.size()),
                              static_cast<int64_t>(tables.outputRows.size())};
   const void *inputs[] = {tables.tokens.data(), tables.positions.data(),
                           tables.outputRows.data()};
-  void *outputs[] = {logits, logSumExp};
+  void *outputs[] = {logits, logSumExp, values};
   chorus_paged_state state{sizeof state, pool, tables.rowPages.data(),
                            tables.sharingRows};
   chorus_entry_args args{};
@@ -80,10 +88,13 @@ PlainEntryProgram::create(std::shared_ptr<const Program> program) {
   int64_t vocab = program->model().vocabSize;
   if (!entry || entry->info->kind != EntryKind::Plain ||
       entry->info->symbols.size() != 1 || entry->info->inputs.size() != 1 ||
-      entry->info->outputs.size() != 2 ||
+      entry->info->outputs.size() < 2 || entry->info->outputs.size() > 3 ||
       !isSequenceTensor(entry->info->inputs[0], DType::I32, "tokens", 0) ||
       !isSequenceTensor(entry->info->outputs[0], DType::F32, "logits", vocab) ||
-      !isSequenceTensor(entry->info->outputs[1], DType::F32, "log_sum_exp", 0))
+      !isSequenceTensor(entry->info->outputs[1], DType::F32, "log_sum_exp",
+                        0) ||
+      (writesValues(*entry) &&
+       !isSequenceTensor(entry->info->outputs[2], DType::F32, "value", 1)))
     return unsupported(
         escapeForMessage(program->artifact().path()) + ": models[0].entries",
         "no entry that maps tokens to logits, so nothing can be generated; "
@@ -115,12 +126,15 @@ uint64_t PlainEntryProgram::arenaBytes(int64_t length) const {
   return arenaBytesOr(entry, {length});
 }
 
+bool PlainEntryProgram::hasValues() const { return writesValues(entry); }
+
 Status PlainEntryProgram::run(const std::vector<int32_t> &tokens,
                               uint8_t *arena, const chorus_runtime_api &api,
-                              float *logits, float *logSumExp) const {
+                              float *logits, float *logSumExp,
+                              float *values) const {
   const int64_t symbols[] = {static_cast<int64_t>(tokens.size())};
   const void *inputs[] = {tokens.data()};
-  void *outputs[] = {logits, logSumExp};
+  void *outputs[] = {logits, logSumExp, values};
   chorus_entry_args args{};
   args.arena = arena;
   args.symbols = symbols;

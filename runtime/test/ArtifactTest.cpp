@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <ctime>
 #include <fcntl.h>
@@ -201,6 +202,27 @@ TEST(Artifact, A03_Versions) {
     };
   };
   expectChangeRefused(scoredBy(1), "A08", "scoring.model: 1 of 1");
+  auto valued = [](int32_t token, float gain, float bias) {
+    return [=](auto &a) {
+      a.scoring = std::make_unique<artifact::ScoringT>();
+      a.scoring->value_head = std::make_unique<artifact::ValueHeadT>();
+      a.scoring->value_head->token = token;
+      a.scoring->value_head->gain = gain;
+      a.scoring->value_head->bias = bias;
+    };
+  };
+  EXPECT_TRUE(openBytes(changedFixture(valued(7, -2, 3))).ok());
+  expectChangeRefused(valued(8, 1, 0), "A08", "scoring.value_head.token: 8 of");
+  expectChangeRefused(valued(7, NAN, 0), "A08", "scoring.value_head");
+  expectChangeRefused(valued(7, 1, INFINITY), "A08", "scoring.value_head");
+  expectChangeRefused(valued(-1, 1, 0), "A07", "needs a third output");
+  // An output of another entry is of no use.
+  expectChangeRefused(
+      [&](auto &a) {
+        valued(-1, 1, 0)(a);
+        a.models[0]->entries[1]->outputs[0]->name = "value";
+      },
+      "A07", "needs a third output");
   // Another minor version of the same major one is read.
   Bytes minor = fixtureBytes();
   setHeader(minor, artifact_header::minorVersion, 7, 2);

@@ -34,8 +34,8 @@ public:
   int64_t vocabSize() const override { return vocab; }
   uint64_t arenaBytes(int64_t) const override { return 64; }
   Status run(const std::vector<int32_t> &tokens, uint8_t *,
-             const chorus_runtime_api &, float *logits,
-             float *logSumExp) const override {
+             const chorus_runtime_api &, float *logits, float *logSumExp,
+             float *) const override {
     for (int32_t token : tokens) {
       double sum = 0;
       for (int64_t i = 0; i < vocab; ++i) {

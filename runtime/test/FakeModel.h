@@ -38,6 +38,11 @@ inline void fakeLogits(uint64_t history, int64_t vocab, float *logits,
   *logSumExp = static_cast<float>(std::log(sum));
 }
 
+/// What a value head reads of a row whose history has that hash.
+inline float fakeValue(uint64_t history) {
+  return static_cast<float>(mixBits(history + 0xBEAD) >> 40) * 0x1p-24f - 0.5f;
+}
+
 inline uint64_t fakeSlot(int32_t token, int32_t position) {
   return mixBits(static_cast<uint64_t>(static_cast<uint32_t>(token)) << 32 |
                  static_cast<uint32_t>(position)) |
@@ -62,9 +67,10 @@ public:
     return static_cast<uint64_t>(rows) * 8;
   }
 
+  bool hasValues() const override { return true; }
   Status run(const StepTables &tables, uint8_t *pool, uint8_t *arena,
-             const chorus_runtime_api &api, float *logits,
-             float *logSumExp) const override {
+             const chorus_runtime_api &api, float *logits, float *logSumExp,
+             float *values) const override {
     size_t rows = tables.tokens.size();
     for (size_t r = 0; r < rows; ++r) {
       int32_t position = tables.positions[r];
@@ -103,6 +109,7 @@ public:
       size_t row = static_cast<size_t>(tables.outputRows[i]);
       fakeLogits(context.histories[row], vocab,
                  logits + i * static_cast<size_t>(vocab), logSumExp + i);
+      values[i] = fakeValue(context.histories[row]);
       if (tables.tokens[row] == poisonToken)
         logits[i * static_cast<size_t>(vocab)] = std::nanf("");
     }
@@ -128,15 +135,17 @@ public:
 
   int64_t vocabSize() const override { return vocab; }
   uint64_t arenaBytes(int64_t) const override { return 64; }
+  bool hasValues() const override { return true; }
   Status run(const std::vector<int32_t> &tokens, uint8_t *,
-             const chorus_runtime_api &, float *logits,
-             float *logSumExp) const override {
+             const chorus_runtime_api &, float *logits, float *logSumExp,
+             float *values) const override {
     uint64_t history = 0;
     for (size_t p = 0; p < tokens.size(); ++p) {
       uint64_t slot = fakeSlot(tokens[p], static_cast<int32_t>(p));
       history = mixBits(history ^ slot) + slot;
       fakeLogits(history, vocab, logits + p * static_cast<size_t>(vocab),
                  logSumExp + p);
+      values[p] = fakeValue(history);
     }
     return Status();
   }

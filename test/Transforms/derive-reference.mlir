@@ -34,3 +34,22 @@ func.func @main(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
   %y = transformer.glu silu %x, %x : tensor<?x64xf32>
   return %y : tensor<?x64xf32>
 }
+
+// -----
+
+// With a value head.
+// CHECK-LABEL: func @main(
+//  CHECK-SAME:   -> (tensor<1x?x128xf32> {transformer.name = "logits"}, tensor<1x?xf32> {transformer.name = "log_sum_exp"}, tensor<1x?x1xf32> {transformer.name = "value"})
+//       CHECK:   %[[VALUE:.*]] = transformer.linear {{.*}} -> tensor<?x?x1xf32>
+//       CHECK:   %[[V:.*]] = tensor.cast %[[VALUE]]
+//       CHECK:   return %{{.*}}, %{{.*}}, %[[V]]
+// REFERENCE-LABEL: func @main(
+//   REFERENCE-NOT:   transformer.linear
+func.func @main(%tokens: tensor<?x?xi32> {transformer.name = "tokens"}) -> (tensor<?x?x128xf32> {transformer.name = "logits"}, tensor<?x?x1xf32> {transformer.name = "value"}) {
+  %e = transformer.parameter "m.gguf" ["e"] : tensor<128x64xf32>
+  %w = transformer.parameter "value head" ["weight"] : tensor<1x64xf32>
+  %x = transformer.embedding %tokens, %e : tensor<?x?xi32>, tensor<128x64xf32> -> tensor<?x?x64xf32>
+  %l = transformer.linear %x, %e : (tensor<?x?x64xf32>, tensor<128x64xf32>) -> tensor<?x?x128xf32>
+  %v = transformer.linear %x, %w : (tensor<?x?x64xf32>, tensor<1x64xf32>) -> tensor<?x?x1xf32>
+  return %l, %v : tensor<?x?x128xf32>, tensor<?x?x1xf32>
+}

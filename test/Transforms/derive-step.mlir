@@ -85,3 +85,39 @@ func.func @main(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
 func.func @other(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
   return %x : tensor<?x64xf32>
 }
+
+// -----
+
+// With a value head: rows of both results are selected.
+// CHECK-LABEL: func @step(
+// CHECK-SAME:    %[[ROWS:[^:]*]]: tensor<?xi32> {transformer.name = "output_rows"}
+// CHECK-SAME:    -> (tensor<?x512xf32> {transformer.name = "logits"}, tensor<?xf32> {transformer.name = "log_sum_exp"}, tensor<?x1xf32> {transformer.name = "value"})
+//      CHECK:    %[[ALL:.*]] = transformer.linear {{.*}} -> tensor<?x512xf32>
+//      CHECK:    %[[VALUES:.*]] = transformer.linear {{.*}} -> tensor<?x1xf32>
+//      CHECK:    %[[LOGITS:.*]] = transformer.select_rows %[[ALL]], %[[ROWS]]
+//      CHECK:    %[[VALUE:.*]] = transformer.select_rows %[[VALUES]], %[[ROWS]]
+//      CHECK:    %[[SUM:.*]] = transformer.log_sum_exp %[[LOGITS]]
+//      CHECK:    return %[[LOGITS]], %[[SUM]], %[[VALUE]]
+func.func @main(%tokens: tensor<?x?xi32> {transformer.name = "tokens"}) -> (tensor<?x?x512xf32> {transformer.name = "logits"}, tensor<?x?x1xf32> {transformer.name = "value"}) {
+  %e = transformer.parameter "m.gguf" ["e"] : tensor<512x64xf16>
+  %w = transformer.parameter "value head" ["weight"] : tensor<1x64xf32>
+  %x = transformer.embedding %tokens, %e : tensor<?x?xi32>, tensor<512x64xf16> -> tensor<?x?x64xf32>
+  %a = transformer.attention causal %x, %x, %x heads = 4 kv_heads = 4 scale = 2.5e-01 : tensor<?x?x64xf32>, tensor<?x?x64xf32>
+  %l = transformer.linear %a, %e : (tensor<?x?x64xf32>, tensor<512x64xf16>) -> tensor<?x?x512xf32>
+  %v = transformer.linear %a, %w : (tensor<?x?x64xf32>, tensor<1x64xf32>) -> tensor<?x?x1xf32>
+  return %l, %v : tensor<?x?x512xf32>, tensor<?x?x1xf32>
+}
+
+// -----
+
+// A second result of another name makes a plain entry.
+// CHECK-LABEL: func @main(
+//   CHECK-NOT:   @step
+func.func @main(%tokens: tensor<?x?xi32> {transformer.name = "tokens"}) -> (tensor<?x?x512xf32> {transformer.name = "logits"}, tensor<?x?x1xf32> {transformer.name = "score"}) {
+  %e = transformer.parameter "m.gguf" ["e"] : tensor<512x64xf16>
+  %w = transformer.parameter "m.gguf" ["w"] : tensor<1x64xf32>
+  %x = transformer.embedding %tokens, %e : tensor<?x?xi32>, tensor<512x64xf16> -> tensor<?x?x64xf32>
+  %l = transformer.linear %x, %e : (tensor<?x?x64xf32>, tensor<512x64xf16>) -> tensor<?x?x512xf32>
+  %v = transformer.linear %x, %w : (tensor<?x?x64xf32>, tensor<1x64xf32>) -> tensor<?x?x1xf32>
+  return %l, %v : tensor<?x?x512xf32>, tensor<?x?x1xf32>
+}

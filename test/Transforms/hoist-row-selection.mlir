@@ -68,3 +68,27 @@ func.func @not_token_wise(%x: tensor<?x64xf32>, %p: tensor<?xi32>, %rows: tensor
   %s = transformer.select_rows %q, %rows : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
   return %s : tensor<?x64xf32>
 }
+
+// Logits and values are products of one hidden state: their selections meet
+// there and go above the norm as one.
+// CHECK-LABEL: func @value_head
+//  CHECK-SAME:   %[[X:[^:]*]]: tensor<?x64xf32>, %[[ROWS:[^:]*]]: tensor<?xi32>
+//       CHECK:   %[[S:.*]] = transformer.select_rows %[[X]], %[[ROWS]]
+//       CHECK:   %[[H:.*]] = transformer.rms_norm %[[S]]
+//       CHECK:   %[[Q:.*]] = transformer.quantize_activations %[[H]]
+//       CHECK:   %[[L:.*]] = transformer.linear %[[Q]]
+//       CHECK:   %[[V:.*]] = transformer.linear %[[H]]
+//   CHECK-NOT:   select_rows
+//       CHECK:   return %[[L]], %[[V]]
+func.func @value_head(%x: tensor<?x64xf32>, %rows: tensor<?xi32>) -> (tensor<?x96xf32>, tensor<?x1xf32>) attributes {transformer.step} {
+  %n = transformer.parameter "m.gguf" ["n"] : tensor<64xf32>
+  %w = transformer.parameter "m.gguf" ["w"] : tensor<96x64x!transformer.q8_0>
+  %v = transformer.parameter "value head" ["weight"] : tensor<1x64xf32>
+  %h = transformer.rms_norm %x, %n epsilon = 1.0e-05 : tensor<?x64xf32>, tensor<64xf32>
+  %q = transformer.quantize_activations %h : tensor<?x64xf32> -> tensor<?x64x!transformer.act_q8>
+  %l = transformer.linear %q, %w : (tensor<?x64x!transformer.act_q8>, tensor<96x64x!transformer.q8_0>) -> tensor<?x96xf32>
+  %value = transformer.linear %h, %v : (tensor<?x64xf32>, tensor<1x64xf32>) -> tensor<?x1xf32>
+  %a = transformer.select_rows %l, %rows : tensor<?x96xf32>, tensor<?xi32> -> tensor<?x96xf32>
+  %b = transformer.select_rows %value, %rows : tensor<?x1xf32>, tensor<?xi32> -> tensor<?x1xf32>
+  return %a, %b : tensor<?x96xf32>, tensor<?x1xf32>
+}

@@ -57,7 +57,7 @@ func.func @step(%tokens: tensor<?xi32> {transformer.name = "tokens"}, %positions
 
 // -----
 
-// expected-error @below {{'func.func' op is a step program, expected one block, 4 arguments and 2 results}}
+// expected-error @below {{'func.func' op is a step program, expected one block, 4 arguments and 2 or 3 results}}
 func.func @step(%x: tensor<?xi32>) -> tensor<?xi32> attributes {transformer.step} {
   return %x : tensor<?xi32>
 }
@@ -309,4 +309,18 @@ func.func @step(%tokens: tensor<?xi32> {transformer.name = "tokens"}, %positions
   %s = transformer.select_rows %x, %rows : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
   %lse = transformer.log_sum_exp %s : tensor<?x64xf32> -> tensor<?xf32>
   return %s, %lse : tensor<?x64xf32>, tensor<?xf32>
+}
+
+// -----
+
+!kv = !transformer.state<paged_kv, f32, layers = 1, kv_heads = 4, head_dim = 16>
+
+// expected-error @below {{'func.func' op result #2 has type 'tensor<?x2xf32>', expected tensor<?x1xf32>}}
+func.func @step(%a: tensor<?xi32>, %b: tensor<?xi32>, %c: tensor<?xi32>, %d: !kv) -> (tensor<?x64xf32>, tensor<?xf32>, tensor<?x2xf32>) attributes {transformer.step} {
+  %c0 = arith.constant 0 : index
+  %t = tensor.dim %a, %c0 : tensor<?xi32>
+  %x = tensor.empty(%t) : tensor<?x64xf32>
+  %s = tensor.empty(%t) : tensor<?xf32>
+  %v = tensor.empty(%t) : tensor<?x2xf32>
+  return %x, %s, %v : tensor<?x64xf32>, tensor<?xf32>, tensor<?x2xf32>
 }

@@ -27,6 +27,7 @@ struct Options : tool::ModelArguments {
   std::string stopAfter, reproFolder;
   /// A verifier is a file, or "self".
   std::string verifier, verifierTemplate, score;
+  std::string valueHead;
   std::vector<std::string> targets{"cpu"};
   std::string activations = "int8", cacheType = "f16";
   bool reference = false, orderFree = false, timeReport = false,
@@ -119,6 +120,12 @@ rt::Status compile(const Options &options, ArtifactWriter *writer,
   };
   rt::StatusOr<ImportedModel> model = import(options.input);
   CHORUS_RETURN_IF_ERROR(model.status());
+  ScoringSpec scoring;
+  if (!options.valueHead.empty()) {
+    rt::StatusOr<ValueHead> head = addValueHead(options.valueHead, *model);
+    CHORUS_RETURN_IF_ERROR(head.status());
+    scoring.valueHead = *head;
+  }
 
   if (!options.stopAfter.empty()) {
     rt::StatusOr<std::string> text =
@@ -133,7 +140,7 @@ rt::Status compile(const Options &options, ArtifactWriter *writer,
     CHORUS_RETURN_IF_ERROR(file->append(text->data(), text->size()));
     return file->commit();
   }
-  std::optional<VerifierSpec> verifier;
+  std::optional<VerifierSpec> &verifier = scoring.verifier;
   if (!options.verifier.empty()) {
     rt::StatusOr<VerifierSpec> read = readVerifier(options);
     CHORUS_RETURN_IF_ERROR(read.status());
@@ -149,7 +156,7 @@ rt::Status compile(const Options &options, ArtifactWriter *writer,
     CHORUS_RETURN_IF_ERROR(checkScore(*verifier, second->metadata));
     CHORUS_RETURN_IF_ERROR(compiler.add(*second));
   }
-  CHORUS_RETURN_IF_ERROR(compiler.finish(verifier));
+  CHORUS_RETURN_IF_ERROR(compiler.finish(scoring));
   return writer->flush();
 }
 
@@ -233,6 +240,14 @@ int main(int argc, char **argv) {
                 ->needs(verifier)
                 ->group("Verifier");
         verifier->needs(judgeTemplate)->needs(score);
+        app.add_option("--value-head", options.valueHead,
+                       "Safetensors file of a verifier on the generator's "
+                       "trunk: weight [d_model] and bias [], or token, gain "
+                       "and bias [] for one token's logit")
+            ->check(tool::readablePath())
+            ->type_name("F.safetensors")
+            ->excludes(verifier)
+            ->group("Verifier");
         const char *numbers = "Numbers";
         app.add_option("--activations", options.activations,
                        "Inputs of products with weights in blocks")

@@ -27,6 +27,9 @@ namespace chorus {
 namespace gguf {
 class GGUFFile;
 } // namespace gguf
+namespace rt {
+class SafetensorsFile;
+} // namespace rt
 namespace transformer {
 class ParameterOp;
 } // namespace transformer
@@ -54,6 +57,9 @@ public:
   /// Opens a GGUF file, or returns it if it is open; the store owns it.
   rt::StatusOr<const gguf::GGUFFile *> openGGUF(llvm::StringRef fileName);
 
+  /// Gives a file that is open to the store, under a name that no other has.
+  void add(llvm::StringRef fileName, rt::SafetensorsFile file);
+
   /// The tensor `tensorName` of the GGUF or safetensors file `fileName`, which
   /// is opened at its first use. Errors: those of the file's reader (G, S);
   /// exit 5 if a file cannot be opened; `G22` or `S06` if it has no such
@@ -65,13 +71,17 @@ public:
   /// The tensor that `op` names for `layer` (0 for an op without layers),
   /// compared with the op's type: G22, with found and needed type, where they
   /// differ. A tensor in blocks may also be viewed as its bytes:
-  /// `[.., K / 32, bytes of a block]` of i8.
+  /// `[.., K / 32, bytes of a block]` of i8, and a vector as a matrix of one
+  /// row.
   rt::StatusOr<ParameterView> resolve(transformer::ParameterOp op,
                                       size_t layer = 0);
 
   /// `resolve` for every layer of every parameter of the module. Refuses NaN
   /// and infinities (G23) unless `allowNonfinite`.
   rt::Status checkParameters(mlir::ModuleOp module, bool allowNonfinite);
+
+  /// Refuses NaN and infinities (G23) in a tensor that `find` has found.
+  rt::Status checkFinite(llvm::StringRef fileName, llvm::StringRef tensorName);
 
   /// Values of all tensors that the module's parameters name, each counted
   /// once. All parameters must resolve.
@@ -87,7 +97,6 @@ private:
   struct File;
 
   rt::StatusOr<File *> open(llvm::StringRef fileName);
-  rt::Status checkFinite(llvm::StringRef fileName, llvm::StringRef tensorName);
 
   std::string baseDirectory;
   std::map<std::string, std::unique_ptr<File>, std::less<>> files;

@@ -6,6 +6,7 @@
 #include "chorus/Import/Import.h"
 #include "chorus/Package/ArtifactWriter.h"
 #include "chorus/Pipelines/Pipelines.h"
+#include "chorus/Pipelines/ValueHead.h"
 
 #include <functional>
 #include <optional>
@@ -34,10 +35,16 @@ rt::StatusOr<std::string> stopAfter(ImportedModel &model,
                                     const CompileOptions &options,
                                     const std::string &phase);
 
-/// How an artifact's candidates are scored; the artifact's schema says more.
+/// A verifier that reads a template; the artifact's schema says more.
 struct VerifierSpec {
   bool isGenerator = false; ///< Else it is the second model.
   std::string templateText, score;
+};
+
+/// How an artifact's candidates are scored: by one of the two, or not at all.
+struct ScoringSpec {
+  std::optional<VerifierSpec> verifier;
+  std::optional<ValueHead> valueHead; ///< Of the first model.
 };
 
 /// Compiles models into one artifact.
@@ -53,7 +60,7 @@ public:
   rt::Status add(ImportedModel &model);
 
   /// Writes the metadata: `writer` is finished, but not committed.
-  rt::Status finish(const std::optional<VerifierSpec> &verifier = {});
+  rt::Status finish(const ScoringSpec &spec = {});
 
 private:
   struct Model;

@@ -149,10 +149,17 @@ struct ModelInfo {
   const EntryInfo *stepEntry() const;
 };
 
-/// How candidates of models()[0] are scored.
+/// A verifier that reads a template with a candidate of models()[0].
 struct VerifierInfo {
   uint32_t model = 0; ///< Reads the rendered template; 0: the generator itself.
   std::string_view templateText, score;
+};
+
+/// The value after a token of models()[0] is gain * x + bias, where x is the
+/// logit of `token`, or without one the output "value" of its entry.
+struct ValueHeadInfo {
+  std::optional<int32_t> token;
+  float gain = 1, bias = 0;
 };
 
 struct CompileOptionInfo {
@@ -168,7 +175,9 @@ struct ArtifactMetadata {
   std::vector<CompileOptionInfo> options;
   std::vector<SegmentInfo> segments;
   std::vector<ModelInfo> models;
+  /// At most one of the two.
   std::optional<VerifierInfo> verifier;
+  std::optional<ValueHeadInfo> valueHead;
 };
 
 /// Bytes of one page of a paged key-value cache: per layer and kv head keys

@@ -61,6 +61,13 @@ public:
   virtual KVPool *pages() const = 0;
 
   virtual DecoderCounters counters() const = 0;
+
+  /// Of the last step's outputs, in their order, what the program says beside
+  /// the logits for a value head; empty for a program without it.
+  const std::vector<float> &values() const { return lastValues; }
+
+protected:
+  std::vector<float> lastValues;
 };
 
 /// Arguments of one call of a step entry; step_abi.h says what they mean.
@@ -79,9 +86,12 @@ public:
   virtual uint64_t pageBytes() const = 0;
   /// Bytes of scratch memory for a step.
   virtual uint64_t arenaBytes(int64_t rows, int64_t outputRows) const = 0;
+  /// Whether run() writes values.
+  virtual bool hasValues() const { return false; }
+  /// `logits` is [R, vocab], `logSumExp` and `values` [R], for R output rows.
   virtual Status run(const StepTables &tables, uint8_t *pool, uint8_t *arena,
                      const chorus_runtime_api &api, float *logits,
-                     float *logSumExp) const = 0;
+                     float *logSumExp, float *values) const = 0;
 };
 
 /// Compiled code that maps a whole sequence to logits of all its positions.
@@ -90,10 +100,12 @@ public:
   virtual ~SequenceProgram() = default;
   virtual int64_t vocabSize() const = 0;
   virtual uint64_t arenaBytes(int64_t length) const = 0;
-  /// `logits` is [length, vocab], `logSumExp` [length].
+  /// Whether run() writes values.
+  virtual bool hasValues() const { return false; }
+  /// `logits` is [length, vocab], `logSumExp` and `values` [length].
   virtual Status run(const std::vector<int32_t> &tokens, uint8_t *arena,
                      const chorus_runtime_api &api, float *logits,
-                     float *logSumExp) const = 0;
+                     float *logSumExp, float *values) const = 0;
 };
 
 /// A step program over a pool of pages.
@@ -141,7 +153,7 @@ private:
   const SequenceProgram &program;
   ThreadPool &threads;
   ScratchBuffer arena, allLogits;
-  std::vector<float> allLogSumExp;
+  std::vector<float> allLogSumExp, allValues;
   DecoderCounters counts;
 };
 

@@ -20,9 +20,10 @@ public:
   int64_t vocabSize() const override;
   uint64_t pageBytes() const override;
   uint64_t arenaBytes(int64_t rows, int64_t outputRows) const override;
+  bool hasValues() const override;
   Status run(const StepTables &tables, uint8_t *pool, uint8_t *arena,
-             const chorus_runtime_api &api, float *logits,
-             float *logSumExp) const override;
+             const chorus_runtime_api &api, float *logits, float *logSumExp,
+             float *values) const override;
 
 private:
   std::shared_ptr<const Program> program;
@@ -30,7 +31,8 @@ private:
 };
 
 /// The plain entry "main" of a model compiled with --reference: tokens
-/// [1, S] i32 to logits [1, S, vocab] f32 and log_sum_exp [1, S] f32.
+/// [1, S] i32 to logits [1, S, vocab] f32 and log_sum_exp [1, S] f32, with a
+/// linear value head also to value [1, S, 1] f32.
 class PlainEntryProgram : public SequenceProgram {
 public:
   /// Error `unsupported` if the model has no entry of that form.
@@ -39,9 +41,10 @@ public:
 
   int64_t vocabSize() const override;
   uint64_t arenaBytes(int64_t length) const override;
+  bool hasValues() const override;
   Status run(const std::vector<int32_t> &tokens, uint8_t *arena,
-             const chorus_runtime_api &api, float *logits,
-             float *logSumExp) const override;
+             const chorus_runtime_api &api, float *logits, float *logSumExp,
+             float *values) const override;
 
 private:
   PlainEntryProgram(std::shared_ptr<const Program> program,

@@ -92,9 +92,11 @@ typedef void (*chorus_entry_fn)(const chorus_entry_args *args);
 /* The step entry of a language model has
  *   symbols  T (rows of the batch), R (rows whose logits are wanted)
  *   inputs   tokens [T] i32, positions [T] i32, output_rows [R] i32
- *   outputs  logits [R, vocab] f32, log_sum_exp [R] f32
+ *   outputs  logits [R, vocab] f32, log_sum_exp [R] f32, and with a linear
+ *            value head value [R, 1] f32
  *   states   one paged cache
- * log_sum_exp is the natural logarithm of the sum of exp(logits) of a row. */
+ * log_sum_exp is the natural logarithm of the sum of exp(logits) of a row,
+ * value the product of the head's weight with its last hidden state. */
 
 /* Symbol "chorus_sampling_masses" of every code segment. masses[i] =
  * floor(exp((logits[i] - max) * inverse_temperature) * 2^40), i < count.

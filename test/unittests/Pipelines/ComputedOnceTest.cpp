@@ -86,8 +86,8 @@ public:
     return entry.arenaBytes(rows, outputs);
   }
   rt::Status run(const rt::StepTables &tables, uint8_t *pool, uint8_t *arena,
-                 const chorus_runtime_api &api, float *logits,
-                 float *logSumExp) const override {
+                 const chorus_runtime_api &api, float *logits, float *logSumExp,
+                 float *values) const override {
     auto keysThere = [&](size_t row) {
       return keyIsThere(pool, tables.rowPages[row], tables.positions[row]);
     };
@@ -96,7 +96,8 @@ public:
       for (int32_t page = 0; page <= tables.positions[row] / 32; ++page)
         pages.insert(tables.rowPages[row][page]);
     }
-    rt::Status status = entry.run(tables, pool, arena, api, logits, logSumExp);
+    rt::Status status =
+        entry.run(tables, pool, arena, api, logits, logSumExp, values);
     for (size_t row = 0; row < tables.tokens.size(); ++row)
       keysWritten += keysThere(row);
     rows += static_cast<int64_t>(tables.tokens.size());
