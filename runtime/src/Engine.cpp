@@ -146,6 +146,9 @@ Status Engine::build(const EngineOptions &options) {
   schedulerOptions.prefillChunk = options.prefillChunk;
   schedulerOptions.contextLength = context;
   schedulerOptions.stopIds.assign(model.stopIds.begin(), model.stopIds.end());
+  if (const Artifact &artifact = loaded->artifact();
+      &model == &artifact.models().front())
+    schedulerOptions.valueHead = artifact.metadata().valueHead;
   schedulerOptions.lateFork = options.lateFork;
   schedulerOptions.prefixPages =
       pages && options.prefixCache

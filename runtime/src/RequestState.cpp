@@ -38,6 +38,8 @@ Status RequestState::check(const Request &request,
     return usageError("max-tokens is " + std::to_string(request.maxTokens) +
                       ", allowed is 1 and up");
   CHORUS_RETURN_IF_ERROR(request.sampling.validate(rules.vocabSize));
+  if (request.values && !rules.valueHead)
+    return usageError("values are wanted, and the model has no value head");
   if (request.prompt.empty())
     return usageError("the prompt has no tokens, needed is at least one");
   if (static_cast<int64_t>(request.prompt.size()) > rules.contextLength)
@@ -158,15 +160,35 @@ SampledToken RequestState::takeForced(CandidateState &candidate,
   return token;
 }
 
+void RequestState::endToken(CandidateState &candidate, const float *logits,
+                            const std::vector<float> &values, size_t row) {
+  const std::optional<ValueHeadInfo> &head = rules.valueHead;
+  if (!request.values || !head || candidate.result.tokenIds.empty())
+    return;
+  float x = head->token ? logits[*head->token] : values[row];
+  candidate.result.values.push_back(head->gain * x + head->bias);
+  if (candidate.ending)
+    finish(candidate, *candidate.ending);
+}
+
 std::vector<int32_t>
 RequestState::nextTokens(const CandidateState &candidate) const {
   const std::vector<int32_t> &had = candidate.result.tokenIds;
   std::vector<int32_t> tokens = {had.back()};
+  if (candidate.ending)
+    return tokens;
   int64_t left = limit - static_cast<int64_t>(had.size());
   int64_t forced = static_cast<int64_t>(candidate.forced.size());
   tokens.insert(tokens.end(), candidate.forced.begin(),
                 candidate.forced.begin() + std::min(forced, left - 1));
   return tokens;
+}
+
+void RequestState::endWith(CandidateState &candidate, FinishReason reason) {
+  if (request.values && reason != FinishReason::Error)
+    candidate.ending = reason;
+  else
+    finish(candidate, reason);
 }
 
 void RequestState::finish(CandidateState &candidate, FinishReason reason) {
@@ -224,14 +246,14 @@ Status RequestState::accept(CandidateState &candidate,
     candidate.detokenizer.flush(result.text);
   }
   if (end)
-    finish(candidate, *end);
+    endWith(candidate, *end);
   if (generation.firstTokens.count() == 0)
     generation.firstTokens = Clock::now() - submitted;
   event.textDelta = std::string_view(result.text).substr(textBefore);
-  event.last = candidate.finished;
+  event.last = end.has_value();
   if (hooks.onToken)
     CHORUS_RETURN_IF_ERROR(hooks.onToken(event));
-  if (candidate.finished || !hooks.forceTokens)
+  if (end || candidate.finished || !hooks.forceTokens)
     return Status();
   std::vector<int32_t> next;
   CHORUS_RETURN_IF_ERROR(hooks.forceTokens(event, next));

@@ -8,6 +8,7 @@
 #ifndef CHORUS_RT_REQUESTSTATE_H
 #define CHORUS_RT_REQUESTSTATE_H
 
+#include "chorus_rt/Artifact.h"
 #include "chorus_rt/Detokenizer.h"
 #include "chorus_rt/Generation.h"
 #include "chorus_rt/StopStrings.h"
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 namespace chorus::rt {
@@ -28,6 +30,7 @@ struct GenerationRules {
   std::vector<int32_t> stopIds;
   /// Empty for a model without tokenizer: no text and no stop string.
   TokenBytes tokenBytes;
+  std::optional<ValueHeadInfo> valueHead;
 };
 
 /// One candidate on its way.
@@ -41,6 +44,8 @@ struct CandidateState {
   Detokenizer detokenizer;
   /// Tokens that come next without being drawn.
   std::deque<int32_t> forced;
+  /// It has its last token, whose value is still wanted.
+  std::optional<FinishReason> ending;
   bool finished = false;
 };
 
@@ -62,10 +67,14 @@ public:
   int64_t tokenLimit() const { return limit; }
 
   /// Positions that are computed on the way to the longest end: all but the
-  /// last token.
-  int64_t positionsAtEnd() const {
-    return promptLength() + std::max<int64_t>(limit - 1, 0);
+  /// last token, and that one where its value is wanted.
+  static int64_t positionsAtEnd(const Request &request,
+                                const GenerationRules &rules) {
+    return static_cast<int64_t>(request.prompt.size()) +
+           std::max<int64_t>(
+               tokenLimit(request, rules) - (request.values ? 0 : 1), 0);
   }
+  int64_t positionsAtEnd() const { return positionsAtEnd(request, rules); }
   int64_t promptLength() const {
     return static_cast<int64_t>(request.prompt.size());
   }
@@ -79,6 +88,11 @@ public:
   static SampledToken takeForced(CandidateState &candidate, const float *logits,
                                  float logSumExp);
 
+  /// The rows of a candidate's last token are there: notes its value, if it is
+  /// wanted, and finishes the candidate where that was all that it waited for.
+  void endToken(CandidateState &candidate, const float *logits,
+                const std::vector<float> &values, size_t row);
+
   /// Gives a candidate its next token, or the reason why there is none, and
   /// calls the hooks.
   Status accept(CandidateState &candidate, const SampledToken &token,
@@ -91,6 +105,8 @@ public:
   /// The logits after the prompt are there.
   void endPrompt(const float *logits, float logSumExp);
 
+  /// Ends a candidate that has its last token, or makes it wait for its value.
+  void endWith(CandidateState &candidate, FinishReason reason);
   /// Ends a candidate.
   void finish(CandidateState &candidate, FinishReason reason);
   /// Ends what is unfinished as Cancelled.

@@ -46,7 +46,8 @@ struct Scheduler::Branch {
   bool running = false;
   /// Forks of this step, which go behind it.
   Branches forks;
-  /// First of its rows of logits in this step.
+  /// First of its rows of logits in this step, and its number.
+  size_t firstRow = 0;
   const float *logits = nullptr;
   const float *logSumExp = nullptr;
 };
@@ -65,9 +66,9 @@ Scheduler::Scheduler(Decoder &decoder, const Sampler &sampler,
                      SchedulerOptions given)
     : decoder(decoder), sampler(sampler), threads(threads),
       options(std::move(given)),
-      rules(std::make_unique<GenerationRules>(
-          GenerationRules{decoder.vocabSize(), options.contextLength,
-                          options.stopIds, std::move(tokenBytes)})) {
+      rules(std::make_unique<GenerationRules>(GenerationRules{
+          decoder.vocabSize(), options.contextLength, options.stopIds,
+          std::move(tokenBytes), options.valueHead})) {
   if (KVPool *pool = decoder.pages()) {
     int64_t pages = std::min(options.prefixPages, pool->capacity() / 4);
     if (pages > 0)
@@ -88,10 +89,7 @@ Status Scheduler::check(const Request &request) const {
 int64_t Scheduler::pagesNeeded(const Request &request) const {
   if (!decoder.pages())
     return 0;
-  // The last token is never computed.
-  return pagesFor(
-      static_cast<int64_t>(request.prompt.size()) +
-      std::max<int64_t>(RequestState::tokenLimit(request, *rules) - 1, 0));
+  return pagesFor(RequestState::positionsAtEnd(request, *rules));
 }
 
 StatusOr<int64_t> Scheduler::submit(Request request, RequestHooks hooks) try {
@@ -384,6 +382,7 @@ Status Scheduler::step() try {
   for (size_t i = 0; i < batch.size(); ++i) {
     if (batch[i].outputs == 0)
       continue;
+    chosen[i]->firstRow = row;
     chosen[i]->logits = logits.as<float>() + row * vocab;
     chosen[i]->logSumExp = logSumExp.data() + row;
     row += static_cast<size_t>(batch[i].outputs);
@@ -405,15 +404,20 @@ Status Scheduler::advance(const std::vector<Branch *> &ended) {
     if (branch->sequence.length() == request.promptLength())
       request.endPrompt(branch->logits, *branch->logSumExp);
     for (CandidateState *candidate : branch->candidates) {
-      // Forced tokens that are in the sequence already.
-      for (int64_t i = 0; i < last && !candidate->finished; ++i)
-        CHORUS_RETURN_IF_ERROR(request.accept(
-            *candidate,
-            RequestState::takeForced(*candidate, branch->logits + i * vocab,
-                                     branch->logSumExp[i]),
-            /*forced=*/true));
-      if (!candidate->finished)
-        draws.push_back({branch, candidate, {}});
+      for (int64_t i = 0; i <= last && !candidate->finished; ++i) {
+        const float *row = branch->logits + i * vocab;
+        request.endToken(*candidate, row, decoder.values(),
+                         branch->firstRow + static_cast<size_t>(i));
+        if (candidate->finished)
+          break;
+        if (i == last)
+          draws.push_back({branch, candidate, {}});
+        else // A forced token that is in the sequence already.
+          CHORUS_RETURN_IF_ERROR(request.accept(
+              *candidate,
+              RequestState::takeForced(*candidate, row, branch->logSumExp[i]),
+              /*forced=*/true));
+      }
     }
   }
   drawTokens(draws);

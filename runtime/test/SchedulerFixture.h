@@ -37,6 +37,7 @@ struct Setting {
   int32_t poisonToken = -1;
   bool lateFork = true;
   int64_t prefixPages = INT64_MAX;
+  std::optional<ValueHeadInfo> valueHead = std::nullopt;
 };
 
 /// A scheduler and all below it.
@@ -59,6 +60,7 @@ public:
     options.stopIds = setting.stopIds;
     options.lateFork = setting.lateFork;
     options.prefixPages = setting.prefixPages;
+    options.valueHead = setting.valueHead;
     for (int32_t id = 0; id < vocab; ++id)
       texts.push_back(id % 10 == 9 ? "\xC3"
                                    : std::string(1, char('a' + id % 26)));
@@ -153,16 +155,21 @@ inline void expectSame(const Generation &a, const Generation &b) {
     expectSame(a.candidates[i], b.candidates[i]);
 }
 
-/// A text's logits, from the fake model's definition.
-inline std::vector<float> logitsAfter(const std::vector<int32_t> &tokens,
-                                      float &logSumExp) {
+/// What the fake model makes of a text.
+inline uint64_t historyOf(const std::vector<int32_t> &tokens) {
   uint64_t history = 0;
   for (size_t p = 0; p < tokens.size(); ++p) {
     uint64_t slot = fakeSlot(tokens[p], static_cast<int32_t>(p));
     history = mixBits(history ^ slot) + slot;
   }
+  return history;
+}
+
+/// A text's logits, from the fake model's definition.
+inline std::vector<float> logitsAfter(const std::vector<int32_t> &tokens,
+                                      float &logSumExp) {
   std::vector<float> logits(static_cast<size_t>(vocab));
-  fakeLogits(history, vocab, logits.data(), &logSumExp);
+  fakeLogits(historyOf(tokens), vocab, logits.data(), &logSumExp);
   return logits;
 }
 

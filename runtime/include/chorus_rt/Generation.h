@@ -35,6 +35,9 @@ struct Request {
   std::vector<std::string> stop;
   /// Goes on after the model's stop tokens.
   bool ignoreEos = false;
+  /// The value head's values after each token are wanted: one more row is
+  /// computed for each candidate, that of its last token.
+  bool values = false;
   /// GSM8K's calculator writes results into the candidates: Calculator.h.
   bool calculator = false;
 };
@@ -57,6 +60,9 @@ struct Candidate {
   /// and their log-probabilities under the unmodified model.
   std::vector<int32_t> tokenIds;
   std::vector<float> logprobs;
+  /// The value after each token where Request::values asks for it; fewer than
+  /// tokens if the candidate was cancelled or ended in an error.
+  std::vector<float> values;
   /// Indices of the tokens that were forced, rising.
   std::vector<int32_t> forced;
   /// What stands before a stop token or stop string; valid UTF-8. Empty for a

@@ -13,6 +13,7 @@
 #ifndef CHORUS_RT_SCHEDULER_H
 #define CHORUS_RT_SCHEDULER_H
 
+#include "chorus_rt/Artifact.h"
 #include "chorus_rt/Decoder.h"
 #include "chorus_rt/Generation.h"
 #include "chorus_rt/PrefixCache.h"
@@ -40,6 +41,8 @@ struct SchedulerOptions {
   int64_t contextLength = 0;
   /// Ids that end a candidate, ascending.
   std::vector<int32_t> stopIds;
+  /// The model's, for requests that want values.
+  std::optional<ValueHeadInfo> valueHead;
   /// Whether candidates stay one branch while their tokens are equal. Otherwise
   /// they part at the first token.
   bool lateFork = true;
