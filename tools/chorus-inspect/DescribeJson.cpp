@@ -16,12 +16,15 @@ template <typename T> static Json orNull(const std::optional<T> &value) {
 
 static Json idOrNull(int32_t id) { return id < 0 ? Json() : Json(id); }
 
+static Json dimJson(const rt::EntryInfo &entry, const rt::DimInfo &dim) {
+  return dim.isSymbol() ? Json(entry.symbols[dim.symbol]) : Json(dim.fixed);
+}
+
 static Json tensorJson(const rt::EntryInfo &entry,
                        const rt::TensorInfo &tensor) {
   Json dims = Json::array();
   for (const rt::DimInfo &dim : tensor.dims)
-    dims.push_back(dim.isSymbol() ? Json(entry.symbols[dim.symbol])
-                                  : Json(dim.fixed));
+    dims.push_back(dimJson(entry, dim));
   return {{"name", tensor.name},
           {"dtype", rt::dtypeName(tensor.dtype)},
           {"shape", dims}};
@@ -39,12 +42,21 @@ static Json entryJson(const rt::EntryInfo &entry) {
       symbols.push_back(entry.symbols[symbol]);
     arena.push_back({{"bytes", term.bytes}, {"symbols", symbols}});
   }
+  Json indexBounds = Json::array(), sizeBounds = Json::array();
+  for (const rt::IndexBoundInfo &bound : entry.indexBounds)
+    indexBounds.push_back({{"input", entry.inputs[bound.input].name},
+                           {"below", dimJson(entry, bound.below)}});
+  for (const rt::SizeBoundInfo &bound : entry.sizeBounds)
+    sizeBounds.push_back({{"size", dimJson(entry, bound.size)},
+                          {"at_most", dimJson(entry, bound.atMost)}});
   return {{"name", entry.name},
           {"kind", entry.kind == rt::EntryKind::Step ? "step" : "plain"},
           {"function", entry.function},
           {"symbols", entry.symbols},
           {"inputs", inputs},
           {"outputs", outputs},
+          {"index_bounds", indexBounds},
+          {"size_bounds", sizeBounds},
           {"arena", arena}};
 }
 
@@ -130,6 +142,14 @@ static Json verifierJson(const rt::ArtifactMetadata &metadata) {
           {"score", metadata.verifier->score}};
 }
 
+static Json valueHeadJson(const rt::ArtifactMetadata &metadata) {
+  const std::optional<rt::ValueHeadInfo> &head = metadata.valueHead;
+  if (!head)
+    return nullptr;
+  Json token = head->token ? Json(*head->token) : Json(nullptr);
+  return {{"token", token}, {"gain", head->gain}, {"bias", head->bias}};
+}
+
 std::string inspect::describeJson(
     const rt::Artifact &artifact,
     const std::vector<std::optional<TokenizerSummary>> &tokenizers) {
@@ -158,6 +178,7 @@ std::string inspect::describeJson(
                {"options", options},
                {"models", models},
                {"verifier", verifierJson(metadata)},
+               {"value_head", valueHeadJson(metadata)},
                {"segments", segments}};
   // Names come from files: bytes that are no UTF-8 are replaced.
   return root.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

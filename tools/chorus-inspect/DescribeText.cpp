@@ -40,15 +40,18 @@ static std::string sizeText(uint64_t bytes) {
   return text + buffer;
 }
 
+static std::string dimText(const rt::EntryInfo &entry, const rt::DimInfo &dim) {
+  return dim.isSymbol() ? clean(entry.symbols[dim.symbol])
+                        : std::to_string(dim.fixed);
+}
+
 static std::string typeText(const rt::EntryInfo &entry,
                             const rt::TensorInfo &tensor) {
   std::string text(rt::dtypeName(tensor.dtype));
   text += " [";
   for (size_t i = 0; i < tensor.dims.size(); ++i) {
-    const rt::DimInfo &dim = tensor.dims[i];
     text += i ? ", " : "";
-    text += dim.isSymbol() ? clean(entry.symbols[dim.symbol])
-                           : std::to_string(dim.fixed);
+    text += dimText(entry, tensor.dims[i]);
   }
   return text + "]";
 }
@@ -98,6 +101,12 @@ static std::string entryText(const rt::EntryInfo &entry) {
   for (const rt::TensorInfo &tensor : entry.outputs)
     text += "    output  " + clean(tensor.name) + ": " +
             typeText(entry, tensor) + "\n";
+  for (const rt::IndexBoundInfo &bound : entry.indexBounds)
+    text += "    checked " + clean(entry.inputs[bound.input].name) +
+            ": values of 0 to below " + dimText(entry, bound.below) + "\n";
+  for (const rt::SizeBoundInfo &bound : entry.sizeBounds)
+    text += "    checked size " + dimText(entry, bound.size) + ": at most " +
+            dimText(entry, bound.atMost) + "\n";
   return text + "    scratch " + arenaText(entry) + "\n";
 }
 
@@ -199,6 +208,14 @@ std::string inspect::describeText(
     text += "\nverifier " + clean(metadata.models[verifier->model].name) +
             "\n  template " + sizeText(verifier->templateText.size()) +
             "\n  score    " + clean(verifier->score, 1000) + "\n";
+  if (const auto &head = metadata.valueHead) {
+    std::string x = head->token
+                        ? "the logit of token " + std::to_string(*head->token)
+                        : std::string("weight * hidden state");
+    text += "\nvalue head\n  x        " + x + "\n  value    " +
+            std::to_string(head->gain) + " * x + " +
+            std::to_string(head->bias) + "\n";
+  }
 
   text += "\nsegments\n";
   for (size_t i = 0; i < metadata.segments.size(); ++i) {
