@@ -1,8 +1,10 @@
-/* candidates.c - samples candidates of one prompt through chorus.h.
+/* candidates.c - samples candidates of one prompt through chorus.h and lets
+ * them vote.
  *
  *   candidates M.chorus TEXT N SEED
  *
- * prints the candidates as they end, then the most likely one. */
+ * prints the candidates as they end, the answers with their votes, and the best
+ * candidate with its record. */
 
 #include "chorus_rt/chorus.h"
 
@@ -22,6 +24,39 @@ static int onToken(void *user, const chorus_token *token) {
   if (token->last)
     printf("candidate %lld has ended, %ld tokens in all\n",
            (long long)token->candidate, *tokens);
+  return 0;
+}
+
+/* Ranks the candidates by votes and prints what came of it. */
+static int printRanked(chorus_engine *engine, chorus_result *result,
+                       chorus_error *error) {
+  chorus_rank_options options;
+  chorus_rank_options_init(&options);
+  options.rule = "vote";
+  chorus_ranker *ranker;
+  int code = chorus_ranker_create(engine, &options, &ranker, error);
+  if (!code)
+    code = chorus_rank(ranker, result, NULL, 0, error);
+  chorus_ranker_free(ranker);
+  if (code)
+    return code;
+  chorus_vote vote;
+  for (size_t i = 0; i < chorus_result_vote_count(result); ++i) {
+    chorus_result_vote(result, i, &vote);
+    printf("%lld votes for %.*s\n", (long long)vote.count,
+           (int)vote.answer_length, vote.answer);
+  }
+  chorus_candidate candidate;
+  chorus_candidate_ranking ranking;
+  for (size_t i = 0; i < chorus_result_count(result); ++i) {
+    chorus_result_ranking(result, i, &ranking);
+    if (ranking.rank != 1)
+      continue;
+    chorus_result_candidate(result, i, &candidate);
+    printf("best is candidate %lld (%s): %.*s\n", (long long)candidate.index,
+           candidate.finish_reason, (int)candidate.text_length, candidate.text);
+    printf("%s\n", chorus_result_record(result, i));
+  }
   return 0;
 }
 
@@ -55,20 +90,9 @@ int main(int argc, char **argv) {
     code = chorus_run(engine, &error);
   chorus_ids_free(&prompt);
   chorus_result *result = code ? NULL : chorus_take(engine, number);
-  if (code) {
-    chorus_close(engine);
-    return fail(&error);
-  }
-  chorus_candidate best, each;
-  for (size_t i = 0; i < chorus_result_count(result); ++i) {
-    chorus_result_candidate(result, i, &each);
-    if (i == 0 || each.mean_logprob > best.mean_logprob)
-      best = each;
-  }
-  printf("best is candidate %lld (%s): %.*s\n", (long long)best.index,
-         best.finish_reason, (int)best.text_length, best.text);
-  printf("%s\n", chorus_result_record(result, (size_t)best.index));
+  if (!code)
+    code = printRanked(engine, result, &error);
   chorus_result_free(result);
   chorus_close(engine);
-  return 0;
+  return code ? fail(&error) : 0;
 }

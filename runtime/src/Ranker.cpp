@@ -9,15 +9,27 @@
 
 namespace chorus::rt {
 
+std::string_view rankRuleName(RankRule rule) {
+  switch (rule) {
+  case RankRule::MeanLogprob:
+    return "mean-logprob";
+  case RankRule::Vote:
+    return "vote";
+  case RankRule::Verifier:
+    return "verifier";
+  case RankRule::WeightedVote:
+    return "weighted-vote";
+  case RankRule::Beam:
+    return "beam";
+  }
+  return "";
+}
+
 std::optional<RankRule> findRankRule(std::string_view name) {
-  if (name == "mean-logprob")
-    return RankRule::MeanLogprob;
-  if (name == "vote")
-    return RankRule::Vote;
-  if (name == "verifier")
-    return RankRule::Verifier;
-  if (name == "weighted-vote")
-    return RankRule::WeightedVote;
+  for (RankRule rule : {RankRule::MeanLogprob, RankRule::Vote,
+                        RankRule::Verifier, RankRule::WeightedVote})
+    if (name == rankRuleName(rule))
+      return rule;
   return std::nullopt;
 }
 
@@ -98,7 +110,7 @@ std::vector<Vote> rankCandidates(std::vector<CandidateRanking> &candidates,
   bool judged = false;
   for (CandidateRanking *candidate : order) {
     checkVerifierScore(*candidate, rule);
-    judged |= candidate->judged;
+    judged |= !candidate->verifierName.empty();
     if (!candidate->answer)
       continue;
     Vote &vote = byAnswer[*candidate->answer];

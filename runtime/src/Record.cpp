@@ -159,8 +159,8 @@ static void appendRanking(std::string &out, const CandidateRanking &ranking) {
   out += '{';
   appendOptional(out, "mean_logprob", ranking.meanLogprob);
   appendOptional(out, "vote", ranking.votes);
-  if (ranking.judged) {
-    appendOptional(out, "verifier", ranking.verifier);
+  if (!ranking.verifierName.empty()) {
+    appendOptional(out, ranking.verifierName, ranking.verifier);
     appendOptional(out, "weighted_vote", ranking.weightedVotes);
   }
   if (ranking.beam)
@@ -188,6 +188,10 @@ std::string recordLine(const RecordContext &context, const Candidate &candidate,
   appendArray(out, candidate.tokenIds);
   appendKey(out, "logprobs");
   appendArray(out, candidate.logprobs);
+  if (request.values) {
+    appendKey(out, "values");
+    appendArray(out, candidate.values);
+  }
   if (context.hasTokenizer) {
     appendText(out, "text", candidate.text);
   } else {

@@ -2,6 +2,7 @@
 
 #include "chorus_rt/chorus.h"
 
+#include "chorus_rt/CandidateRanker.h"
 #include "chorus_rt/Engine.h"
 #include "chorus_rt/EngineHandle.h"
 #include "chorus_rt/Prompt.h"
@@ -10,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -32,7 +34,12 @@ struct chorus_result {
   Request request;
   Generation generation;
   RecordContext context;
+  std::unique_ptr<const Ranking> ranking; ///< Null before it was ranked.
   std::vector<std::string> records;
+};
+
+struct chorus_ranker {
+  CandidateRanker ranker;
 };
 
 chorus_engine *chorus::rt::handleOf(std::unique_ptr<Engine> engine) {
@@ -47,6 +54,10 @@ Engine &chorus::rt::engineOf(chorus_engine &handle) { return *handle.engine; }
 
 const Generation &chorus::rt::generationOf(const chorus_result &result) {
   return result.generation;
+}
+
+const Ranking &chorus::rt::rankingOf(const chorus_result &result) {
+  return *result.ranking;
 }
 
 static void copyText(std::string_view text, char *to, size_t capacity) {
@@ -233,6 +244,7 @@ static Request requestOf(const chorus_request &from) {
   request.maxTokens = from.max_tokens;
   request.ignoreEos = from.ignore_eos != 0;
   request.calculator = from.calculator != 0;
+  request.values = from.values != 0;
   for (size_t i = 0; i < from.stop_count; ++i)
     request.stop.emplace_back(from.stop[i].data, from.stop[i].length);
   SamplingParameters &sampling = request.sampling;
@@ -391,13 +403,126 @@ void chorus_result_candidate(const chorus_result *result, size_t index,
     out->error_code = candidate.error.code().c_str();
     out->error_message = candidate.error.message().c_str();
   }
+  if (!candidate.values.empty())
+    out->values = candidate.values.data();
 }
 
 const char *chorus_result_record(chorus_result *result, size_t index) try {
   std::string &record = result->records[index];
   if (record.empty())
-    record = recordLine(result->context, result->generation.candidates[index]);
+    record = recordLine(result->context, result->generation.candidates[index],
+                        result->ranking ? &result->ranking->candidates[index]
+                                        : nullptr);
   return record.c_str();
 } catch (const std::bad_alloc &) {
   return nullptr;
+}
+
+//===----------------------------------------------------------------------===//
+// Ranking
+//===----------------------------------------------------------------------===//
+
+void chorus_rank_options_init(chorus_rank_options *options) {
+  RankOptions defaults;
+  *options = {};
+  options->size = sizeof *options;
+  options->rule = rankRuleName(defaults.rule).data();
+  options->judges = defaults.judges.judges;
+  options->judge_combine = "min";
+}
+
+static StatusOr<RankOptions> rankOptionsOf(const chorus_rank_options &from) {
+  RankOptions options;
+  std::optional<RankRule> rule = findRankRule(from.rule);
+  if (!rule)
+    return usageError("rule is " + escapeForMessage(from.rule) +
+                      ", allowed is mean-logprob, vote, verifier or "
+                      "weighted-vote");
+  options.rule = *rule;
+  if (from.answer_pattern)
+    options.answerPattern = from.answer_pattern;
+  options.judges.judges = from.judges;
+  CHORUS_RETURN_IF_ERROR(options.judges.validate());
+  std::string_view combine = from.judge_combine;
+  if (combine != "min" && combine != "mean")
+    return usageError("judge-combine is " + escapeForMessage(combine) +
+                      ", allowed is min or mean");
+  options.judges.combination =
+      combine == "mean" ? JudgeCombination::Mean : JudgeCombination::Min;
+  if (from.should_cancel)
+    options.shouldCancel = [ask = from.should_cancel, user = from.user] {
+      return ask(user) != 0;
+    };
+  return options;
+}
+
+int chorus_ranker_create(chorus_engine *engine,
+                         const chorus_rank_options *given,
+                         chorus_ranker **ranker, chorus_error *error) {
+  *ranker = nullptr;
+  return guarded(error, [&]() -> Status {
+    StatusOr<RankOptions> options = rankOptionsOf(*given);
+    CHORUS_RETURN_IF_ERROR(options.status());
+    StatusOr<CandidateRanker> created =
+        CandidateRanker::create(*engine->engine, std::move(*options));
+    CHORUS_RETURN_IF_ERROR(created.status());
+    *ranker = new chorus_ranker{std::move(*created)};
+    return Status();
+  });
+}
+
+void chorus_ranker_free(chorus_ranker *ranker) { delete ranker; }
+
+int chorus_ranker_needs_values(const chorus_ranker *ranker) {
+  return ranker->ranker.needsValues();
+}
+
+int chorus_rank(chorus_ranker *ranker, chorus_result *result,
+                const char *messages, size_t length, chorus_error *error) {
+  return guarded(error, [&]() -> Status {
+    nlohmann::ordered_json parsed = nlohmann::ordered_json::array();
+    if (messages) {
+      StatusOr<nlohmann::ordered_json> given =
+          parseMessages({messages, length}, "messages");
+      CHORUS_RETURN_IF_ERROR(given.status());
+      parsed = std::move(*given);
+    }
+    StatusOr<Ranking> ranking =
+        ranker->ranker.rank(result->generation.candidates, parsed);
+    CHORUS_RETURN_IF_ERROR(ranking.status());
+    result->ranking = std::make_unique<const Ranking>(std::move(*ranking));
+    for (std::string &record : result->records)
+      record.clear();
+    return Status();
+  });
+}
+
+void chorus_result_ranking(const chorus_result *result, size_t index,
+                           chorus_candidate_ranking *out) {
+  const CandidateRanking &ranking = result->ranking->candidates[index];
+  *out = {};
+  out->size = sizeof *out;
+  out->rank = ranking.rank;
+  if (ranking.answer) {
+    out->answer = ranking.answer->c_str();
+    out->answer_length = ranking.answer->size();
+  }
+  out->votes = ranking.votes.value_or(0);
+  out->verifier = ranking.verifier.value_or(std::nan(""));
+  out->weighted_votes = ranking.weightedVotes.value_or(std::nan(""));
+  if (!ranking.error.ok()) {
+    out->error_code = ranking.error.code().c_str();
+    out->error_message = ranking.error.message().c_str();
+  }
+}
+
+size_t chorus_result_vote_count(const chorus_result *result) {
+  return result->ranking->votes.size();
+}
+
+void chorus_result_vote(const chorus_result *result, size_t index,
+                        chorus_vote *out) {
+  const Vote &vote = result->ranking->votes[index];
+  *out = {sizeof *out, vote.answer.c_str(), vote.answer.size(), vote.count,
+          vote.weight};
 }

@@ -20,7 +20,8 @@ CandidateRanking entry(int64_t index, std::optional<double> meanLogprob,
   result.candidate = index;
   result.meanLogprob = meanLogprob;
   result.answer = std::move(answer);
-  result.judged = verifier.has_value();
+  if (verifier)
+    result.verifierName = "verifier";
   result.verifier = verifier;
   return result;
 }

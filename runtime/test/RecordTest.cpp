@@ -81,7 +81,7 @@ TEST(Record, Ranking) {
   EXPECT_FALSE(record.contains("error"));
   ranking.answer = "\"7\"";
   ranking.votes = 3;
-  ranking.judged = true;
+  ranking.verifierName = "verifier";
   ranking.verifier = 0.25;
   ranking.weightedVotes = 1.5;
   record = parse(candidate, &ranking);

@@ -51,11 +51,11 @@ rt::Status run::chat(chorus_engine &handle, const Options &options) {
       return printer.onToken(event);
     };
     hooks.shouldCancel = cancelRequested;
-    rt::StatusOr<rt::Generation> generation =
+    rt::StatusOr<Handle<chorus_result>> result =
         runRequest(handle, *request, hooks);
-    CHORUS_RETURN_IF_ERROR(generation.status());
+    CHORUS_RETURN_IF_ERROR(result.status());
     CHORUS_RETURN_IF_ERROR(cancellationStatus());
-    const rt::Candidate &answer = generation->candidates.front();
+    const rt::Candidate &answer = rt::generationOf(**result).candidates.front();
     CHORUS_RETURN_IF_ERROR(answer.error);
     messages.push_back({{"role", "assistant"}, {"content", answer.text}});
   }

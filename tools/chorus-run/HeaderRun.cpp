@@ -2,9 +2,8 @@
 
 #include "HeaderRun.h"
 
-#include <memory>
-
 using namespace chorus;
+using namespace chorus::run;
 
 namespace {
 
@@ -42,6 +41,7 @@ public:
     request.stop_count = stop.size();
     request.ignore_eos = from.ignoreEos;
     request.calculator = from.calculator;
+    request.values = from.values;
   }
 
   const chorus_request *get() const { return &request; }
@@ -78,9 +78,9 @@ static rt::Status statusOf(const chorus_error &error) {
                            error.code, "", error.message);
 }
 
-rt::StatusOr<rt::Generation> run::runRequest(chorus_engine &engine,
-                                             const rt::Request &request,
-                                             const rt::GenerationHooks &hooks) {
+rt::StatusOr<Handle<chorus_result>>
+run::runRequest(chorus_engine &engine, const rt::Request &request,
+                const rt::GenerationHooks &hooks) {
   TokenReceiver receiver{hooks.onToken, {}};
   chorus_callbacks callbacks{};
   callbacks.size = sizeof callbacks;
@@ -104,9 +104,27 @@ rt::StatusOr<rt::Generation> run::runRequest(chorus_engine &engine,
                     progress.tokens, progress.finished, progress.candidates});
     }
   }
-  std::unique_ptr<chorus_result, void (*)(chorus_result *)> result(
-      chorus_take(&engine, number), chorus_result_free);
+  Handle<chorus_result> result(chorus_take(&engine, number),
+                               chorus_result_free);
   if (!result)
     return rt::limitError("N10", "", "out of memory");
-  return rt::generationOf(*result);
+  return result;
+}
+
+rt::StatusOr<Handle<chorus_ranker>>
+run::createRanker(chorus_engine &engine, const chorus_rank_options &options) {
+  chorus_error error;
+  chorus_ranker *ranker;
+  if (chorus_ranker_create(&engine, &options, &ranker, &error))
+    return statusOf(error);
+  return Handle<chorus_ranker>(ranker, chorus_ranker_free);
+}
+
+rt::Status run::rank(chorus_ranker &ranker, chorus_result &result,
+                     const std::string *messages) {
+  chorus_error error;
+  if (chorus_rank(&ranker, &result, messages ? messages->data() : nullptr,
+                  messages ? messages->size() : 0, &error))
+    return statusOf(error);
+  return rt::Status();
 }

@@ -5,8 +5,8 @@
 #include "Cancellation.h"
 #include "Input.h"
 #include "Output.h"
-#include "Ranking.h"
 
+#include "chorus_rt/CandidateRanker.h"
 #include "chorus_rt/JsonlRun.h"
 
 #include <nlohmann/json.hpp>
@@ -144,7 +144,7 @@ private:
 static rt::RequestText describe(const Options &options,
                                 const rt::RecordContext &context,
                                 const rt::Generation &generation,
-                                const Ranking &ranking) {
+                                const rt::Ranking &ranking) {
   rt::RequestText text;
   for (size_t i = 0; i < generation.candidates.size(); ++i) {
     const rt::CandidateRanking *ranked =
@@ -158,6 +158,36 @@ static rt::RequestText describe(const Options &options,
     text.members += ",\"pass_at_k\":" + rt::passAtKObject(ranking.passAtK);
   text.failure = ranking.failure;
   return text;
+}
+
+static rt::RankOptions rankOptions(const Options &options) {
+  rt::RankOptions all;
+  if (options.rank)
+    all.rule = rt::findRankRule(*options.rank).value_or(all.rule);
+  all.answerPattern = options.answerPattern;
+  all.judges.judges = options.judges;
+  if (options.judgeCombine == "mean")
+    all.judges.combination = rt::JudgeCombination::Mean;
+  all.passAt = options.passAt;
+  all.shouldCancel = cancelRequested;
+  return all;
+}
+
+/// What ranks depend on besides artifact and candidates.
+static rt::JournalFingerprint fingerprint(const rt::CandidateRanker &ranker,
+                                          const Options &options) {
+  rt::JournalFingerprint all;
+  if (options.rank || options.top)
+    all.emplace_back("rank", options.rank.value_or("mean-logprob"));
+  if (options.answerPattern)
+    all.emplace_back("answer_pattern", Json(*options.answerPattern).dump());
+  if (ranker.hasJudge()) {
+    all.emplace_back("judges", std::to_string(options.judges));
+    all.emplace_back("judge_combine", options.judgeCombine);
+  }
+  if (!options.passAt.empty())
+    all.emplace_back("pass_at", Json(options.passAt).dump());
+  return all;
 }
 
 static rt::Status stopped(const rt::JsonlOutcome &outcome, bool journaled) {
@@ -187,10 +217,11 @@ rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
   run.top = options.top;
   run.defaults = *defaults;
   run.parameters = promptOf.fingerprint();
-  rt::StatusOr<std::unique_ptr<CandidateRanker>> ranker =
-      CandidateRanker::create(engine, options);
+  rt::StatusOr<rt::CandidateRanker> ranker =
+      rt::CandidateRanker::create(engine, rankOptions(options));
   CHORUS_RETURN_IF_ERROR(ranker.status());
-  for (auto &parameter : (*ranker)->fingerprint())
+  run.defaults.values = ranker->needsValues();
+  for (auto &parameter : fingerprint(*ranker, options))
     run.parameters.push_back(std::move(parameter));
   run.candidatesAhead = 2 * options.maxBatch;
 
@@ -203,8 +234,8 @@ rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
     // The line was rendered once: its messages are right.
     rt::StatusOr<Json> messages = promptOf.messagesOf(line);
     CHORUS_RETURN_IF_ERROR(messages.status());
-    rt::StatusOr<Ranking> ranking =
-        (*ranker)->rank(generation.candidates, *messages, line.answer);
+    rt::StatusOr<rt::Ranking> ranking =
+        ranker->rank(generation.candidates, *messages, line.answer);
     CHORUS_RETURN_IF_ERROR(ranking.status());
     return describe(options, context, generation, *ranking);
   };

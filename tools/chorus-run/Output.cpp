@@ -70,13 +70,13 @@ rt::Status StreamPrinter::onToken(const rt::TokenEvent &event) {
 }
 
 /// ", verifier 0.8312".
-static void appendScore(std::string &line, const char *name,
+static void appendScore(std::string &line, const std::string &name,
                         const std::optional<double> &score) {
   if (!score)
     return;
   char text[32];
   std::snprintf(text, sizeof text, "%.4f", *score);
-  line += ", " + std::string(name) + " " + text;
+  line += ", " + name + " " + text;
 }
 
 /// "[3] rank 1, 5 votes for 18, mean logprob -0.5123, stop".
@@ -92,7 +92,7 @@ static std::string headline(const Options &options,
             rt::escapeForMessage(ranking.answer.value_or(""), 40);
   if (options.rank == "weighted-vote")
     appendScore(line, "weighted vote", ranking.weightedVotes);
-  appendScore(line, "verifier", ranking.verifier);
+  appendScore(line, std::string(ranking.verifierName), ranking.verifier);
   appendScore(line, "beam score", ranking.beam);
   appendScore(line, "mean logprob", ranking.meanLogprob);
   line += ", " + std::string(rt::finishReasonName(candidate.finishReason));
@@ -104,7 +104,7 @@ static std::string headline(const Options &options,
 rt::Status run::printResults(const Options &options,
                              const rt::RecordContext &context,
                              const std::vector<rt::Candidate> &candidates,
-                             const Ranking &ranking) {
+                             const rt::Ranking &ranking) {
   auto rank = [&](size_t i) { return ranking.candidates[i].rank; };
   std::vector<size_t> order;
   for (size_t i = 0; i < candidates.size(); ++i)

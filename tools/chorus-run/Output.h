@@ -4,8 +4,8 @@
 #define CHORUS_TOOLS_CHORUS_RUN_OUTPUT_H
 
 #include "Options.h"
-#include "Ranking.h"
 
+#include "chorus_rt/CandidateRanker.h"
 #include "chorus_rt/Prompt.h"
 #include "chorus_rt/Record.h"
 
@@ -44,7 +44,7 @@ private:
 rt::Status printResults(const Options &options,
                         const rt::RecordContext &context,
                         const std::vector<rt::Candidate> &candidates,
-                        const Ranking &ranking);
+                        const rt::Ranking &ranking);
 
 } // namespace chorus::run
 

@@ -26,9 +26,10 @@ static rt::Status replayOne(chorus_engine &handle, std::string_view json,
   CHORUS_RETURN_IF_ERROR(rt::checkReplayable(*recorded, engine.program()));
   rt::GenerationHooks hooks;
   hooks.shouldCancel = cancelRequested;
-  rt::StatusOr<rt::Generation> generation =
+  rt::StatusOr<Handle<chorus_result>> result =
       runRequest(handle, recorded->request, hooks);
-  CHORUS_RETURN_IF_ERROR(generation.status());
+  CHORUS_RETURN_IF_ERROR(result.status());
+  const rt::Generation &generation = rt::generationOf(**result);
   CHORUS_RETURN_IF_ERROR(cancellationStatus());
   rt::RecordContext context;
   context.request = &recorded->request;
@@ -36,9 +37,9 @@ static rt::Status replayOne(chorus_engine &handle, std::string_view json,
   context.numericProfile = recorded->numericProfile;
   context.hasTokenizer = engine.tokenizer() != nullptr;
   CHORUS_RETURN_IF_ERROR(
-      printResults(options, context, generation->candidates,
-                   rankByMeanLogprob(generation->candidates)));
-  return rt::compareReplay(*recorded, generation->candidates.front());
+      printResults(options, context, generation.candidates,
+                   rt::rankByMeanLogprob(generation.candidates)));
+  return rt::compareReplay(*recorded, generation.candidates.front());
 }
 
 rt::Status run::replay(chorus_engine &engine, const Options &options,

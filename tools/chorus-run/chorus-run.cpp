@@ -7,7 +7,6 @@
 #include "Jsonl.h"
 #include "Options.h"
 #include "Output.h"
-#include "Ranking.h"
 #include "Replay.h"
 
 #include "chorus_rt/AtomicFile.h"
@@ -76,7 +75,8 @@ static rt::Status searchBeams(rt::Engine &engine, const Options &options,
   CHORUS_RETURN_IF_ERROR(cancellationStatus());
   rt::RecordContext context = contextOf(engine, *request);
   context.beams = options.beamSearch();
-  return printResults(options, context, beams->candidates, rankBeams(*beams));
+  return printResults(options, context, beams->candidates,
+                      rt::rankBeams(*beams));
 }
 
 static rt::Status generate(chorus_engine &handle, const Options &options,
@@ -84,13 +84,23 @@ static rt::Status generate(chorus_engine &handle, const Options &options,
                            const nlohmann::ordered_json &messages,
                            tool::Console &console) {
   rt::Engine &engine = rt::engineOf(handle);
-  rt::StatusOr<std::unique_ptr<CandidateRanker>> ranker =
-      CandidateRanker::create(engine, options);
+  chorus_rank_options rankOptions;
+  chorus_rank_options_init(&rankOptions);
+  if (options.rank)
+    rankOptions.rule = options.rank->c_str();
+  if (options.answerPattern)
+    rankOptions.answer_pattern = options.answerPattern->c_str();
+  rankOptions.judges = options.judges;
+  rankOptions.judge_combine = options.judgeCombine.c_str();
+  rankOptions.should_cancel = [](void *) -> int { return cancelRequested(); };
+  rt::StatusOr<Handle<chorus_ranker>> ranker =
+      createRanker(handle, rankOptions);
   CHORUS_RETURN_IF_ERROR(ranker.status());
   rt::StatusOr<rt::Request> request =
       makeRequest(options, engine.program().model().sampling);
   CHORUS_RETURN_IF_ERROR(request.status());
   request->prompt = std::move(ids);
+  request->values = chorus_ranker_needs_values(ranker->get()) != 0;
   StreamPrinter printer(options.json, request->candidates > 1);
   rt::GenerationHooks hooks;
   if (options.stream)
@@ -101,17 +111,21 @@ static rt::Status generate(chorus_engine &handle, const Options &options,
   if (!options.stream || !isatty(STDOUT_FILENO))
     hooks.onStep = showProgress(console);
   hooks.shouldCancel = cancelRequested;
-  rt::StatusOr<rt::Generation> generation = runRequest(handle, *request, hooks);
+  rt::StatusOr<Handle<chorus_result>> result =
+      runRequest(handle, *request, hooks);
   console.clearProgress();
-  CHORUS_RETURN_IF_ERROR(generation.status());
+  CHORUS_RETURN_IF_ERROR(result.status());
   CHORUS_RETURN_IF_ERROR(cancellationStatus());
-  rt::StatusOr<Ranking> ranking =
-      (*ranker)->rank(generation->candidates, messages);
-  CHORUS_RETURN_IF_ERROR(ranking.status());
+  std::string text = messages.dump();
+  rt::Status ranked =
+      rank(**ranker, **result, messages.empty() ? nullptr : &text);
   CHORUS_RETURN_IF_ERROR(cancellationStatus());
+  CHORUS_RETURN_IF_ERROR(ranked);
+  const rt::Ranking &ranking = rt::rankingOf(**result);
   CHORUS_RETURN_IF_ERROR(printResults(options, contextOf(engine, *request),
-                                      generation->candidates, *ranking));
-  return ranking->failure;
+                                      rt::generationOf(**result).candidates,
+                                      ranking));
+  return ranking.failure;
 }
 
 /// Writes the kernels that were entered so far to `path`, one a line.

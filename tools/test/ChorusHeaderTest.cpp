@@ -8,8 +8,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <cstring>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace chorus::test;
@@ -158,18 +161,200 @@ TEST_F(ChorusHeader, TokenizesAndTellsFacts) {
   EXPECT_GT(chorus_vocab_size(engine), 0);
 }
 
+/// Ranking over a model that judges itself, or that has a value head.
+class ChorusHeaderRanking : public testing::TestWithParam<const char *> {
+protected:
+  void SetUp() override {
+    path = temporaryFolder() + "/" + GetParam() + ".chorus";
+    ToyOptions options;
+    options.valueHead = std::strcmp(GetParam(), "value") == 0;
+    options.verifier = !options.valueHead;
+    writeToyArtifact(path, options);
+    ASSERT_EQ(chorus_open(path.c_str(), nullptr, &engine, &error), 0)
+        << error.message;
+    chorus_rank_options_init(&options_);
+  }
+  void TearDown() override { chorus_close(engine); }
+
+  /// 20 candidates of "2+2?".
+  chorus_result *result(int values) {
+    std::vector<int32_t> prompt = {'2', '+', '2', '?'};
+    chorus_request request;
+    chorus_request_init(engine, &request);
+    request.prompt_ids = prompt.data();
+    request.prompt_length = prompt.size();
+    request.candidates = 20;
+    request.max_tokens = 12;
+    request.seed = 5;
+    request.values = values;
+    int64_t number = -1;
+    EXPECT_EQ(chorus_submit(engine, &request, nullptr, &number, &error), 0)
+        << error.message;
+    EXPECT_EQ(chorus_run(engine, &error), 0) << error.message;
+    return chorus_take(engine, number);
+  }
+
+  std::string path;
+  chorus_engine *engine = nullptr;
+  chorus_error error{};
+  chorus_rank_options options_{};
+};
+
+/// Every rule gives what chorus-run gives, fields and records alike.
+TEST_P(ChorusHeaderRanking, SameAsChorusRun) {
+  for (const char *rule :
+       {"mean-logprob", "vote", "verifier", "weighted-vote"}) {
+    options_.rule = rule;
+    options_.answer_pattern = "[A-Z]";
+    chorus_ranker *ranker = nullptr;
+    ASSERT_EQ(chorus_ranker_create(engine, &options_, &ranker, &error), 0)
+        << error.message;
+    bool needsVerifier =
+        std::strstr(rule, "verifier") || std::strstr(rule, "weighted");
+    bool isValue = std::strcmp(GetParam(), "value") == 0;
+    EXPECT_EQ(chorus_ranker_needs_values(ranker), isValue && needsVerifier);
+    chorus_result *ranked = result(chorus_ranker_needs_values(ranker));
+    std::string before = chorus_result_record(ranked, 0);
+    EXPECT_EQ(before.find("\"rank\""), std::string::npos);
+    std::string messages = R"([{"role":"user","content":"2+2?"}])";
+    ASSERT_EQ(
+        chorus_rank(ranker, ranked, messages.data(), messages.size(), &error),
+        0)
+        << error.message;
+    ToolResult run =
+        runTool(CHORUS_RUN, {path, "--prompt", "2+2?", "-n", "20",
+                             "--max-tokens", "12", "--seed", "5", "--rank",
+                             rule, "--answer-pattern", "[A-Z]", "--json"});
+    ASSERT_EQ(chorus_result_count(ranked), 20u);
+    ASSERT_EQ(run.lines().size(), 20u) << run.err;
+    std::map<std::string, std::pair<int64_t, double>> counted;
+    for (size_t i = 0; i < 20; ++i) {
+      json expected = json::parse(run.lines()[i]);
+      EXPECT_EQ(json::parse(chorus_result_record(ranked, i)), expected);
+      chorus_candidate_ranking got;
+      chorus_result_ranking(ranked, i, &got);
+      EXPECT_EQ(got.rank, expected["rank"]);
+      json answer;
+      if (got.answer)
+        answer = std::string(got.answer, got.answer_length);
+      EXPECT_EQ(answer, expected["answer"]);
+      json score = expected["scores"].value(isValue ? "value" : "verifier",
+                                            json(nullptr));
+      if (score.is_null())
+        EXPECT_TRUE(std::isnan(got.verifier));
+      else
+        EXPECT_EQ(got.verifier, score);
+      EXPECT_EQ(got.error_code != nullptr, expected.contains("error"));
+      if (got.answer) {
+        auto &[count, weight] = counted[answer];
+        ++count;
+        weight += std::isnan(got.verifier) ? !needsVerifier : got.verifier;
+        EXPECT_EQ(got.votes, expected["scores"]["vote"]);
+      }
+    }
+    ASSERT_EQ(chorus_result_vote_count(ranked), counted.size());
+    for (size_t i = 0; i < counted.size(); ++i) {
+      chorus_vote vote;
+      chorus_result_vote(ranked, i, &vote);
+      auto &[count, weight] = counted.at({vote.answer, vote.answer_length});
+      EXPECT_EQ(vote.count, count);
+      EXPECT_NEAR(vote.weight, weight, 1e-9);
+    }
+    chorus_result_free(ranked);
+    chorus_ranker_free(ranker);
+  }
+}
+
+TEST_P(ChorusHeaderRanking, ErrorsAndCancellation) {
+  chorus_ranker *ranker = nullptr;
+  options_.rule = "loudest";
+  EXPECT_EQ(chorus_ranker_create(engine, &options_, &ranker, &error), 2);
+  EXPECT_NE(std::strstr(error.message, "loudest"), nullptr);
+  EXPECT_EQ(ranker, nullptr);
+  options_.rule = "verifier";
+  options_.judge_combine = "max";
+  EXPECT_EQ(chorus_ranker_create(engine, &options_, &ranker, &error), 2);
+  options_.judge_combine = "mean";
+  options_.judges = 65;
+  EXPECT_EQ(chorus_ranker_create(engine, &options_, &ranker, &error), 2);
+  options_.judges = 1;
+  options_.should_cancel = [](void *) { return 1; };
+  ASSERT_EQ(chorus_ranker_create(engine, &options_, &ranker, &error), 0);
+  std::string messages = R"([{"role":"user","content":"2+2?"}])";
+  chorus_result *without = result(0);
+  int code =
+      chorus_rank(ranker, without, messages.data(), messages.size(), &error);
+  if (chorus_ranker_needs_values(ranker)) {
+    // A result without values has no scores.
+    EXPECT_EQ(code, 0);
+    chorus_candidate_ranking ranking;
+    chorus_result_ranking(without, 0, &ranking);
+    EXPECT_STREQ(ranking.error_code, "N08");
+  } else {
+    EXPECT_EQ(code, 1);
+    EXPECT_STREQ(error.code, "cancelled");
+  }
+  chorus_result_free(without);
+  chorus_ranker_free(ranker);
+  EXPECT_TRUE(chorus_idle(engine));
+}
+
+/// The toy's value is gain * logit('y') + bias.
+TEST(ChorusHeaderValues, AfterEachToken) {
+  std::string path = temporaryFolder() + "/values.chorus";
+  ToyOptions options;
+  options.valueHead = true;
+  writeToyArtifact(path, options);
+  chorus_engine *engine = nullptr;
+  chorus_error error;
+  ASSERT_EQ(chorus_open(path.c_str(), nullptr, &engine, &error), 0);
+  std::vector<int32_t> prompt = {'a', 'b'};
+  chorus_request request;
+  chorus_request_init(engine, &request);
+  request.prompt_ids = prompt.data();
+  request.prompt_length = prompt.size();
+  request.max_tokens = 40;
+  int64_t plain, valued;
+  ASSERT_EQ(chorus_submit(engine, &request, nullptr, &plain, &error), 0);
+  request.values = 1;
+  ASSERT_EQ(chorus_submit(engine, &request, nullptr, &valued, &error), 0);
+  ASSERT_EQ(chorus_run(engine, &error), 0);
+  chorus_result *results[] = {chorus_take(engine, plain),
+                              chorus_take(engine, valued)};
+  chorus_candidate candidates[2];
+  for (int i = 0; i < 2; ++i)
+    chorus_result_candidate(results[i], 0, &candidates[i]);
+  EXPECT_EQ(candidates[0].values, nullptr);
+  ASSERT_NE(candidates[1].values, nullptr);
+  ASSERT_EQ(candidates[0].length, candidates[1].length);
+  // Logits are in [-4, 4).
+  for (size_t i = 0; i < candidates[1].length; ++i) {
+    float logit = (candidates[1].values[i] - toyBias) / toyGain;
+    EXPECT_GE(logit, -4);
+    EXPECT_LT(logit, 4);
+  }
+  for (chorus_result *result : results)
+    chorus_result_free(result);
+  chorus_close(engine);
+}
+
+INSTANTIATE_TEST_SUITE_P(Verifiers, ChorusHeaderRanking,
+                         testing::Values("judge", "value"));
+
 TEST(ChorusExample, AnswersThroughTheHeader) {
   ToolResult result = runTool(CHORUS_EXAMPLE, {toy(), "hello", "3", "7"});
   EXPECT_EQ(result.exitCode, 0) << result.err;
   std::vector<std::string> lines = result.lines();
   ASSERT_FALSE(lines.empty());
   json record = json::parse(lines.back());
-  std::string candidate = std::to_string(record["candidate"].get<int>());
+  EXPECT_EQ(record["rank"], 1);
   ToolResult run =
-      runTool(CHORUS_RUN, {toy(), "--prompt", "hello", "--candidate", candidate,
-                           "--seed", "7", "--max-tokens", "16", "--json"});
+      runTool(CHORUS_RUN,
+              {toy(), "--prompt", "hello", "-n", "3", "--seed", "7",
+               "--max-tokens", "16", "--rank", "vote", "--top", "1", "--json"});
   ASSERT_EQ(run.exitCode, 0) << run.err;
   EXPECT_EQ(record, json::parse(run.lines().at(0)));
+  EXPECT_NE(result.out.find("1 votes for "), std::string::npos) << result.out;
   EXPECT_EQ(
       runTool(CHORUS_EXAMPLE, {"/nowhere.chorus", "x", "1", "1"}).exitCode, 2);
 }

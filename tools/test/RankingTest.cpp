@@ -184,6 +184,46 @@ TEST(Ranking, TextSaysWhatDecided) {
       << verifier.out;
 }
 
+TEST(Ranking, ValueHead) {
+  std::string path = temporaryFolder() + "/valued.chorus";
+  ToyOptions toyOptions;
+  toyOptions.valueHead = true;
+  writeToyArtifact(path, toyOptions);
+  std::vector<std::string> ask =
+      with({path}, sampled({"--rank", "verifier", "--temperature", "0.7"}));
+  ToolResult result = runTool(CHORUS_RUN, ask, {});
+  std::vector<json> all = records(result);
+  ASSERT_EQ(all.size(), 40u);
+  for (const json &record : all) {
+    EXPECT_EQ(record["values"].size(), record["token_ids"].size());
+    EXPECT_EQ(record["scores"]["value"].get<float>(),
+              record["values"].back().get<float>());
+    EXPECT_FALSE(record["scores"].contains("verifier"));
+  }
+  expectRanked(all, "value");
+  // Token ids need no question, and files give what single prompts give.
+  std::string name = temporaryFolder() + "/valued";
+  std::ofstream(name + ".jsonl")
+      << R"({"id":"0","prompt_ids":[50,43,50,63],"n":40,"seed":5})";
+  ToolResult file =
+      runTool(CHORUS_RUN,
+              {path, "--jsonl", name + ".jsonl", "--out", name, "--rank",
+               "verifier", "--max-tokens", "12", "--temperature", "0.7"},
+              {});
+  EXPECT_EQ(file.exitCode, 0) << file.err;
+  std::ifstream in(name);
+  EXPECT_EQ(json::parse(in)["candidates"], json(all));
+  // A record can be replayed; its values are not a part of that.
+  std::ofstream(name + ".record") << result.lines()[3];
+  ToolResult replay =
+      runTool(CHORUS_RUN, {path, "--replay", name + ".record", "--json"}, {});
+  EXPECT_EQ(replay.exitCode, 0) << replay.err;
+  // As text.
+  ask.erase(std::find(ask.begin(), ask.end(), "--json"));
+  ToolResult text = runTool(CHORUS_RUN, ask, {});
+  EXPECT_NE(text.out.find("rank 1, value "), std::string::npos) << text.out;
+}
+
 TEST(Ranking, N08CandidateThatCannotBeScored) {
   // Without a question there is nothing to judge.
   ToolResult result = runToy({"--prompt-ids", "1,2", "-n", "2", "--max-tokens",

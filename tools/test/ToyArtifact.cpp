@@ -161,6 +161,10 @@ void test::writeToyArtifact(const std::string &path,
     if (options.verifier)
       scoring = artifact::CreateScoringDirect(builder, /*model=*/0,
                                               toyJudgeTemplate, toyScore);
+    if (options.valueHead)
+      scoring = artifact::CreateScoring(
+          builder, /*model=*/0, 0, 0,
+          artifact::CreateValueHead(builder, 'y', toyGain, toyBias));
     return artifact::CreateArtifact(builder, producer, CHORUS_STEP_ABI_VERSION,
                                     0, profile, 0, segments, modelList,
                                     scoring);

@@ -16,6 +16,8 @@ struct ToyOptions {
   bool tokenizer = true;
   /// The model judges its own candidates: toyJudgeTemplate, toyScore.
   bool verifier = false;
+  /// A value head of the logit of the token 'y': toyGain, toyBias.
+  bool valueHead = false;
   /// What the artifact says of its products' width.
   uint32_t dFF = 1;
 };
@@ -24,6 +26,8 @@ inline constexpr const char *toyJudgeTemplate =
     "<|im_start|>{{ question }}\n{{ candidate }}<|im_end|>"
     "{% if judge %}{{ judge }}{% endif %}";
 inline constexpr const char *toyScore = "p(\"y\") / (p(\"y\") + p(\"n\"))";
+
+inline constexpr float toyGain = -2, toyBias = 0.75;
 
 /// Writes the artifact; ends the process with a message if it can't.
 void writeToyArtifact(const std::string &path, const ToyOptions &options = {});

@@ -92,6 +92,7 @@ public:
   const Program &program() const { return *loaded; }
   const Tokenizer *tokenizer() const { return text.get(); }
   int64_t contextLength() const { return context; }
+  const EngineOptions &options() const { return limits; }
   ThreadPool &threads() { return *pool; }
   DecoderCounters counters() const { return decoder->counters(); }
 

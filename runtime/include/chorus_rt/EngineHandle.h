@@ -8,6 +8,7 @@
 #ifndef CHORUS_RT_ENGINEHANDLE_H
 #define CHORUS_RT_ENGINEHANDLE_H
 
+#include "chorus_rt/CandidateRanker.h"
 #include "chorus_rt/Engine.h"
 #include "chorus_rt/chorus.h"
 
@@ -23,6 +24,9 @@ chorus_engine *handleOf(std::unique_ptr<Engine> engine);
 Engine &engineOf(chorus_engine &handle);
 
 const Generation &generationOf(const chorus_result &result);
+
+/// Of a result that was ranked.
+const Ranking &rankingOf(const chorus_result &result);
 
 } // namespace chorus::rt
 

@@ -26,6 +26,9 @@ enum class RankRule { MeanLogprob, Vote, Verifier, WeightedVote, Beam };
 /// name. The scores of beams belong to their search.
 std::optional<RankRule> findRankRule(std::string_view name);
 
+/// The name for which findRankRule() gives the rule; "beam" for beams.
+std::string_view rankRuleName(RankRule rule);
+
 /// Whether the rule needs scores of a verifier.
 inline bool needsVerifier(RankRule rule) {
   return rule == RankRule::Verifier || rule == RankRule::WeightedVote;
@@ -37,8 +40,9 @@ struct CandidateRanking {
   int64_t candidate = 0; ///< Its index.
   std::optional<double> meanLogprob;
   std::optional<std::string> answer; ///< Absent: no vote.
-  /// Whether a verifier was asked, and what it said.
-  bool judged = false;
+  /// What a verifier's score is called in records, "verifier" or "value" (of a
+  /// value head), and what it said. Empty: none was asked.
+  std::string_view verifierName;
   std::optional<double> verifier;
   std::optional<double> beam; ///< Of a beam search.
   Status error;

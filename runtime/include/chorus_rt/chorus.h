@@ -144,6 +144,7 @@ typedef struct chorus_request {
   size_t stop_count;
   int ignore_eos;
   int calculator; /* Results are written after "<<expression=". */
+  int values;     /* What the model's value head says after each token. */
 } chorus_request;
 
 /* The model's own sampling defaults, one candidate, no prompt yet. */
@@ -232,6 +233,7 @@ typedef struct chorus_candidate {
                                 "error". */
   double mean_logprob;       /* Over sampled tokens. */
   const char *error_code, *error_message; /* Null: none. */
+  const float *values; /* One for each token; null if not asked for. */
 } chorus_candidate;
 
 /* Hands over a request that has finished, once; null for any other number. */
@@ -242,10 +244,84 @@ CHORUS_API size_t chorus_result_count(const chorus_result *result);
 CHORUS_API void chorus_result_candidate(const chorus_result *result,
                                         size_t index,
                                         chorus_candidate *candidate);
-/* The candidate's record, one line of JSON; lives as long as the result. Null
- * if there is no memory for it. */
+/* The candidate's record, one line of JSON, with scores and rank if the result
+ * was ranked before; lives as long as the result. Null if there is no memory
+ * for it. */
 CHORUS_API const char *chorus_result_record(chorus_result *result,
                                             size_t index);
+
+/*===- Ranking
+ * -------------------------------------------------------------===*/
+
+typedef struct chorus_ranker chorus_ranker;
+
+typedef struct chorus_rank_options {
+  size_t size;
+  const char *rule; /* "mean-logprob", "vote", "verifier", "weighted-vote". */
+  /* Regular expression that finds a text's answer; null: GSM8K's rule, and
+   * where that finds nothing the whole text. */
+  const char *answer_pattern;
+  /* How often a verifier is asked, and what its scores become: "min" or
+   * "mean". */
+  int64_t judges;
+  const char *judge_combine;
+  /* Asked between steps of a verifier, on the thread that calls chorus_rank();
+   * other than 0 ends the ranking with error "cancelled". May be null. */
+  int (*should_cancel)(void *user);
+  void *user;
+} chorus_rank_options;
+
+/* By mean log-probability, one judge. */
+CHORUS_API void chorus_rank_options_init(chorus_rank_options *options);
+
+/* Makes what a rule needs ready, such as the artifact's verifier. The engine
+ * outlives the ranker. */
+CHORUS_API int chorus_ranker_create(chorus_engine *engine,
+                                    const chorus_rank_options *options,
+                                    chorus_ranker **ranker,
+                                    chorus_error *error);
+/* Null is allowed. */
+CHORUS_API void chorus_ranker_free(chorus_ranker *ranker);
+
+/* Whether requests that are to be ranked must ask for `values`. */
+CHORUS_API int chorus_ranker_needs_values(const chorus_ranker *ranker);
+
+/* Ranks a result of the ranker's engine; a verifier is asked meanwhile.
+ * `messages`: what a verifier's template sees, JSON as in chorus_render_chat();
+ * null where there is none. A score that cannot be computed is an error of its
+ * candidate. */
+CHORUS_API int chorus_rank(chorus_ranker *ranker, chorus_result *result,
+                           const char *messages, size_t length,
+                           chorus_error *error);
+
+typedef struct chorus_candidate_ranking {
+  size_t size;
+  int64_t rank;       /* From 1. */
+  const char *answer; /* Null: none, and no vote. */
+  size_t answer_length;
+  int64_t votes; /* Candidates with the same answer. */
+  /* What the verifier or value head says, and the sum of that over the
+   * candidates with the same answer; NaN without. */
+  double verifier, weighted_votes;
+  const char *error_code, *error_message; /* Null: none. */
+} chorus_candidate_ranking;
+
+/* Of a result that was ranked. `ranking` points into the result. */
+CHORUS_API void chorus_result_ranking(const chorus_result *result, size_t index,
+                                      chorus_candidate_ranking *ranking);
+
+typedef struct chorus_vote {
+  size_t size;
+  const char *answer;
+  size_t answer_length;
+  int64_t count;
+  double weight; /* The verifier's scores; the count where none was asked. */
+} chorus_vote;
+
+/* Answers of a result that was ranked, the winner first. */
+CHORUS_API size_t chorus_result_vote_count(const chorus_result *result);
+CHORUS_API void chorus_result_vote(const chorus_result *result, size_t index,
+                                   chorus_vote *vote);
 
 #ifdef __cplusplus
 } /* extern "C" */
