@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs of many requests: chorus-run --jsonl IN --out OUT.
 
-Rows J01 to J10 and W01 to W14 of the catalogue of bad inputs and faults, and
+Rows J01 to J10 and W01 to W15 of the catalogue of bad inputs and faults, and
 the promise behind them: whatever ends a run, the same command goes on, and the
 output has the bytes of an undisturbed run.
 """
@@ -17,6 +17,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 from harness import Failed, Model, Run, Suite, contract_line, limit_file_size, must, run
@@ -110,6 +111,23 @@ def records_in(journal):
         if tag == b"CHJM":
             confirmed, waiting = confirmed + waiting, 0
     return confirmed
+
+
+def requests_in(journal):
+    """Records of each request that stands whole in the journal, confirmed or
+    not: what Journal.h keeps is text, whose first three lines are not theirs."""
+    data = journal.read_bytes() if journal.exists() else b""
+    at, found = 16, []
+    while at + 40 <= len(data):
+        tag, _, _, _, size = struct.unpack_from("<4sIqqQ", data, at)
+        end = at + 40 + (size + 7) // 8 * 8
+        if end > len(data):
+            break
+        if tag == b"CHJR":
+            lines = data[at + 40:at + 40 + size].decode().splitlines()[3:]
+            found.append([json.loads(line.split(" ", 1)[1]) for line in lines])
+        at = end
+    return found
 
 
 def finished(process, timeout=60):
@@ -473,6 +491,59 @@ def calls(suite, model):
         case.note = f"limits {sizes}, output {len(expected)}"
 
 
+def scores(suite, source):
+    """W15: whatever ends a run, a record has a candidate and its score."""
+    head = suite.work / "head.safetensors"
+    header = b'{"token":{"dtype":"I64","shape":[],"data_offsets":[0,8]},' \
+             b'"gain":{"dtype":"F32","shape":[],"data_offsets":[8,12]},' \
+             b'"bias":{"dtype":"F32","shape":[],"data_offsets":[12,16]}}'
+    head.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<qff", 9, 1, 0))
+    model = Model(suite, source, "scored", ["--value-head", str(head)])
+    job = Job(suite, model, "scores", questions(4), [*SAMPLING, "--rank", "verifier"])
+    expected = job.reference()
+    with suite.case("W15 a candidate and its score are one record") as case:
+        n = whole = 0
+        while True:
+            done = job.with_fault(f"pwrite:{('kill', 'torn')[n % 2]}@{n // 2}")
+            if done.code == 0:
+                break
+            for records in requests_in(job.journal):
+                case.equal(len(records), 3, "candidates")
+                for record in records:
+                    case.require(record["token_ids"] and record["scores"]["value"] is not None, str(record))
+                whole += 1
+            job.finish(case, expected)
+            n += 1
+        case.note = f"{n} kills, {whole} whole requests left behind"
+        case.require(n >= 4 and whole >= 4, case.note)
+
+
+def file_systems(suite, source):
+    """W11: what a tool writes on the way to an output stands beside it."""
+    shared = pathlib.Path("/dev/shm")
+    with suite.case("W11 outputs on another file system than all else") as case, \
+            tempfile.TemporaryDirectory(prefix="chorus-", dir=shared) as name:
+        folder, elsewhere = pathlib.Path(name), suite.work / "elsewhere"
+        elsewhere.mkdir()
+        case.require(folder.stat().st_dev != elsewhere.stat().st_dev, f"{shared} is no file system of its own")
+        keywords = {"cwd": elsewhere, "env": {**os.environ, "TMPDIR": str(elsewhere)}}
+        artifact = folder / "far.chorus"
+        must(run([suite.tool("chorus-compile"), str(source), "-o", str(artifact), "--quiet"], **keywords))
+        requests = write_lines(elsewhere / "in.jsonl", questions(4))
+        command = [suite.tool("chorus-run"), str(artifact), "--jsonl", str(requests), "--out",
+                   str(folder / "out.jsonl"), "--quiet", *SAMPLING]
+        # What stands there at the moment of the rename.
+        library = suite.options.build.resolve() / "bin/libChorusFileFaults.so"
+        faulty = {"cwd": elsewhere, "env": {**keywords["env"], "LD_PRELOAD": str(library),
+                                            "CHORUS_FILE_FAULT": "renameat:kill@0"}}
+        case.equal(run(command, **faulty).code, -signal.SIGKILL, "exit code")
+        case.equal(sorted(os.listdir(folder)), [".out.jsonl.partial", "far.chorus", "out.jsonl.journal"],
+                   "on the way")
+        must(run(command, **keywords))
+        case.equal(sorted(os.listdir(folder)), ["far.chorus", "out.jsonl"], "at the end")
+        case.equal(os.listdir(elsewhere), ["in.jsonl"], "elsewhere")
+
+
 def journals(suite, model):
     """Rows W06 to W09 and W14: what a dead run left."""
     job = Job(suite, model, "journals", questions(6), [*SAMPLING, "--max-batch", "2"])
@@ -658,6 +729,8 @@ def main():
         bad_files(suite, model)
         memory(suite, model)
         calls(suite, model)
+        scores(suite, tiny)
+        file_systems(suite, tiny)
         journals(suite, model)
         running(suite, model)
     candidates = options.kills // 3
