@@ -92,6 +92,13 @@ template <typename Body> static int guarded(chorus_error *error, Body &&body) {
   }
 }
 
+/// A struct of a caller that may know fewer of its fields; those are as in
+/// `defaults`.
+template <typename T> static T known(const T &given, T defaults) {
+  std::memcpy(&defaults, &given, std::min(given.size, sizeof given));
+  return defaults;
+}
+
 //===----------------------------------------------------------------------===//
 // Engines
 //===----------------------------------------------------------------------===//
@@ -117,7 +124,7 @@ int chorus_open(const char *artifact_path, const chorus_engine_options *given,
     chorus_engine_options settings;
     chorus_engine_options_init(&settings);
     if (given)
-      settings = *given;
+      settings = known(*given, settings);
     EngineOptions options;
     options.threads = settings.threads;
     options.prefillChunk = settings.prefill_chunk;
@@ -309,10 +316,11 @@ int chorus_submit(chorus_engine *engine, const chorus_request *given,
                   const chorus_callbacks *callbacks, int64_t *number,
                   chorus_error *error) {
   return guarded(error, [&]() -> Status {
-    Request request = requestOf(*given);
+    Request request = requestOf(known(*given, {}));
     auto shared = std::make_shared<int64_t>(-1);
     StatusOr<int64_t> submitted = engine->engine->submit(
-        request, callbacks ? hooksOf(*callbacks, shared) : RequestHooks());
+        request,
+        callbacks ? hooksOf(known(*callbacks, {}), shared) : RequestHooks());
     CHORUS_RETURN_IF_ERROR(submitted.status());
     *shared = *number = *submitted;
     engine->requests.emplace(*submitted, std::move(request));
@@ -461,7 +469,9 @@ int chorus_ranker_create(chorus_engine *engine,
                          chorus_ranker **ranker, chorus_error *error) {
   *ranker = nullptr;
   return guarded(error, [&]() -> Status {
-    StatusOr<RankOptions> options = rankOptionsOf(*given);
+    chorus_rank_options defaults;
+    chorus_rank_options_init(&defaults);
+    StatusOr<RankOptions> options = rankOptionsOf(known(*given, defaults));
     CHORUS_RETURN_IF_ERROR(options.status());
     StatusOr<CandidateRanker> created =
         CandidateRanker::create(*engine->engine, std::move(*options));

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <map>
 #include <string>
@@ -139,6 +140,14 @@ TEST_F(ChorusHeader, ErrorsHaveCodeAndOneLine) {
   EXPECT_EQ(chorus_open("/nowhere.chorus", nullptr, &other, &error), 2);
   EXPECT_EQ(other, nullptr);
   chorus_close(other);
+}
+
+TEST_F(ChorusHeader, FieldsThatACallerDoesNotKnowAreNotRead) {
+  int64_t number;
+  request.values = 1; // The model has no value head.
+  EXPECT_EQ(chorus_submit(engine, &request, nullptr, &number, &error), 2);
+  request.size = offsetof(chorus_request, values);
+  EXPECT_EQ(chorus_submit(engine, &request, nullptr, &number, &error), 0);
 }
 
 TEST_F(ChorusHeader, CallbackEndsTheRun) {
