@@ -233,7 +233,8 @@ uint64_t Engine::memoryNeeded(const Request &request) const {
 }
 
 /// What the first forces, then what the second does.
-static ForceCallback both(ForceCallback first, ForceCallback second) {
+static ForceCallback both(const ForceCallback &first,
+                          const ForceCallback &second) {
   if (!second)
     return first;
   return [=](const TokenEvent &event, std::vector<int32_t> &next) {

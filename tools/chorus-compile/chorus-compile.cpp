@@ -333,7 +333,8 @@ int main(int argc, char **argv) {
         if (!artifact)
           return {};
         // From here on the output is replaced, whatever comes.
-        if ((stopped = tool::pendingStopSignal()))
+        stopped = tool::pendingStopSignal();
+        if (stopped)
           return rt::Status::error(rt::ExitCode::Internal, "internal", "",
                                    "stopped by signal " +
                                        std::to_string(stopped));

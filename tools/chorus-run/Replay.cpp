@@ -44,10 +44,10 @@ static rt::Status replayOne(chorus_engine &handle, std::string_view json,
 
 rt::Status run::replay(chorus_engine &engine, const Options &options,
                        tool::Console &console) {
-  rt::StatusOr<std::string> text = readText(*options.replay, maxRecordBytes);
+  std::string path = options.replay.value_or("-");
+  rt::StatusOr<std::string> text = readText(path, maxRecordBytes);
   CHORUS_RETURN_IF_ERROR(text.status());
-  std::string name =
-      rt::escapeForMessage(*options.replay == "-" ? "stdin" : *options.replay);
+  std::string name = rt::escapeForMessage(path == "-" ? "stdin" : path);
   std::string_view rest = *text;
   for (int64_t number = 1; !rest.empty(); ++number) {
     std::string_view line = rest.substr(0, rest.find('\n'));

@@ -41,14 +41,14 @@ showProgress(tool::Console &console) {
   };
 }
 
-static rt::Status echoLogprobs(rt::Engine &engine, const Options &options,
+static rt::Status echoLogprobs(rt::Engine &engine, int64_t count,
                                const std::vector<int32_t> &ids) {
   auto printPosition = [](const rt::TokenDistribution &distribution) {
     return print((distribution.position > 0 ? "," : "{\"positions\":[") +
                  rt::distributionObject(distribution));
   };
-  CHORUS_RETURN_IF_ERROR(engine.distributions(ids, *options.echoLogprobs,
-                                              printPosition, cancelRequested));
+  CHORUS_RETURN_IF_ERROR(
+      engine.distributions(ids, count, printPosition, cancelRequested));
   CHORUS_RETURN_IF_ERROR(cancellationStatus());
   return print("]}\n");
 }
@@ -178,8 +178,9 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
   CHORUS_RETURN_IF_ERROR(program.status());
   if (options.entry) {
     rt::ThreadPool threads(options.threads.value_or(rt::availableCores()));
-    return rt::runPlainEntry(**program, *options.entry, *options.inputs,
-                             *options.outputs, threads.api());
+    return rt::runPlainEntry(**program, *options.entry,
+                             options.inputs.value_or(""),
+                             options.outputs.value_or(""), threads.api());
   }
   rt::StatusOr<std::unique_ptr<rt::Engine>> engine =
       rt::Engine::create(*program, *tokenizer, options.engine());
@@ -195,7 +196,8 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
   if (options.replay)
     return replay(*handle, options, console);
   CHORUS_RETURN_IF_ERROR(
-      options.echoLogprobs ? echoLogprobs(inHandle, options, prompt.ids)
+      options.echoLogprobs
+          ? echoLogprobs(inHandle, *options.echoLogprobs, prompt.ids)
       : options.beams ? searchBeams(inHandle, options, std::move(prompt.ids))
                       : generate(*handle, options, std::move(prompt.ids),
                                  messages, console));
