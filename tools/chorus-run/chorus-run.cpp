@@ -191,12 +191,10 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
   catchSignals();
   if (interactive)
     return chat(*handle, options);
-  if (options.jsonl)
-    return runRequestFile(inHandle, options, console);
-  if (options.replay)
-    return replay(*handle, options, console);
   CHORUS_RETURN_IF_ERROR(
-      options.echoLogprobs
+      options.jsonl    ? runRequestFile(inHandle, options, console)
+      : options.replay ? replay(*handle, options, console)
+      : options.echoLogprobs
           ? echoLogprobs(inHandle, *options.echoLogprobs, prompt.ids)
       : options.beams ? searchBeams(inHandle, options, std::move(prompt.ids))
                       : generate(*handle, options, std::move(prompt.ids),
