@@ -1,72 +1,69 @@
 #!/usr/bin/env python3
-"""The same bits, whatever runs beside: number of candidates, one candidate
-alone, threads, prefill chunks, batch limit, CPU level, shared attention.
+"""The same bits, whatever runs beside: one file of requests in every setting of
+FACTORS, and single candidates of it alone.
 
-After each case stands which kernel shapes its settings reached, as the runs
-report it; a shape that none of them reaches fails the test.
+Each prompt has one result for each type of cache: a hash over the token ids
+and the bits of the log-probabilities of its candidates. After the settings
+stands which kernel shapes they reached, as the runs report it; a shape that
+none of them reaches fails the test. Artifacts whose sums are in any order must
+fail it.
 
-A tiny model of mixed tensor types goes through the full matrix; the real model
-through a pairwise covering set (a part of it unless --all) and, with --all,
-200 random settings. One hash a candidate, over token ids and the bits of the
-log-probabilities.
+A tiny model of mixed tensor types goes through a pairwise covering set of all
+factors, the real model through a few settings. With --all: the tiny model
+through every setting, the real one through a covering set and 200 random
+settings. What each setting reached is then written to build/same-bits.
 """
 
-import dataclasses
+import concurrent.futures
+import functools
 import hashlib
 import itertools
+import json
 import random
 import re
 import sys
 import textwrap
+import time
 
 import numpy
 
-from harness import MODEL, Failed, Model, Suite
+from harness import MODEL, ROOT, Failed, Model, Suite
 
 import llama_gguf
 
-CPUS = ["x86-64-v3", "x86-64-v4"]
-THREADS = [1, 2, 3]
-CHUNKS = [1, 7, 64, 512]
+# What may change no bit. `order`: a permutation of the requests in their file;
+# the others are options of chorus-run. `cpu` has the levels of the artifact
+# that this CPU has.
+FACTORS = {
+    "max-batch": [1, 2, 3, 7, 16, 64, 256],
+    "threads": [1, 2, 3, 4],
+    "order": [0, 1, 2, 3, 4],
+    "prefill-chunk": [1, 7, 64, 512],
+    "prefix-cache": ["on", "off"],
+    "shared-attention": ["on", "off", "auto"],
+    "late-fork": ["on", "off"],
+}
+CACHES = ["f16", "f32"]
+# What /proc/cpuinfo must list for code of a level.
+LEVEL_NEEDS = {"x86-64-v3": "avx2", "x86-64-v4": "avx512_vnni", "x86-64-v4-amx": "amx_int8"}
+PROCESSES = 2  # That run at a time.
+REPORTS = ROOT / "build/same-bits"
+
 TINY = llama_gguf.Config(layers=2, d_model=96, d_ff=160, heads=4, kv_heads=2, head_dim=24, vocab=301,
                          kind="mix", tied=False, context=512, rope_factors=True, seed=20)
-# Not a multiple of a page, of a chunk or of a tile; more than two pages.
-PROMPT, GENERATED = 75, 12
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    n: int = 8
-    candidate: int | None = None  # Only this one of the n.
-    threads: int = 2
-    chunk: int = 512
-    batch: int | None = None
-    cpu: str = "x86-64-v3"
-    shared: str = "auto"  # Attention.
-
-    def options(self):
-        out = ["-n", self.n, "--threads", self.threads, "--prefill-chunk", self.chunk, "--cpu", self.cpu,
-               "--shared-attention", self.shared]
-        if self.candidate is not None:
-            out += ["--candidate", self.candidate]
-        if self.batch is not None:
-            out += ["--max-batch", self.batch]
-        return out
-
-    def describe(self):
-        who = f"n={self.n}" if self.candidate is None else f"candidate {self.candidate}"
-        return (f"{who} threads={self.threads} chunk={self.chunk} batch={self.batch or 'default'} "
-                f"shared={self.shared} {self.cpu}")
-
-    def short(self):
-        who = f"n{self.n}" if self.candidate is None else f"k{self.candidate}"
-        return f"{who}/t{self.threads}/c{self.chunk}/b{self.batch or ''}/{self.shared}"
-
 
 # Attention by runs of rows that read the same pages: of sequences that share
 # them, of one sequence, one row alone.
 ATTENTION = {"attention.shared": "shared", "attention.prefill": "prefill", "attention.single": "unshared"}
 SHAPES = ["one row", "few rows", "full tile", "tail", *ATTENTION.values()]
+
+
+def describe(setting):
+    return " ".join(f"{name}={value}" for name, value in setting.items()) or "default settings"
+
+
+def short(setting):
+    return "/".join(str(value) for value in setting.values()) or "default"
 
 
 def shapes_of(kernels, largest):
@@ -79,75 +76,132 @@ def shapes_of(kernels, largest):
                 found.add("one row" if rows == 1 else "few rows")
             else:
                 found.add("full tile" if rows == largest else "tail")
-    return [shape for shape in SHAPES if shape in found]
+    return tuple(shape for shape in SHAPES if shape in found)
+
+
+@functools.lru_cache(maxsize=4096)
+def hashes_of(line):
+    """Candidate to hash of one line of a run's output."""
+    answer, out = json.loads(line), {}
+    for record in answer["candidates"]:
+        bits = hashlib.sha256(numpy.array(record["token_ids"], numpy.int64).tobytes())
+        bits.update(numpy.array(record["logprobs"], numpy.float32).tobytes())
+        out[answer["id"], record["candidate"]] = bits.hexdigest()[:16]
+    return out
 
 
 class Checker:
-    """Runs settings of one model and prompt and compares their hashes."""
+    """Runs requests of one artifact in many settings and compares the hashes."""
 
-    def __init__(self, model, ids, generated):
-        self.model = model
-        self.fixed = ["--prompt-ids", ",".join(map(str, ids)), "--max-tokens", generated, "--ignore-eos",
-                      "--temperature", 0.8, "--top-p", 0.95, "--seed", 7]
-        self.known, self.settings, self.runs = {}, {}, 0
-        self.entered = model.path.with_suffix(".kernels")
+    def __init__(self, model, requests):
+        self.model, self.requests = model, {request["id"]: request for request in requests}
+        self.folder = model.path.with_suffix(".runs")
+        self.folder.mkdir()
+        for order in FACTORS["order"]:
+            random.Random(order).shuffle(requests)
+            self.input(order).write_text("".join(json.dumps(request) + "\n" for request in requests))
+        codes = model.description()["models"][0]["codes"]
         self.largest = {code["target"]: max(int(name.rpartition(".r")[2]) for name in code["kernels"]
-                                            if name.startswith("tile."))
-                        for code in model.description()["models"][0]["codes"]}
+                                            if name.startswith("tile.")) for code in codes}
+        self.known, self.reached = {}, {}
 
-    def hashes(self, setting):
-        """Candidate to hash; notes which shapes the run reached."""
+    def input(self, order):
+        return self.folder / f"order{order}.jsonl"
+
+    def run(self, setting):
+        """{(prompt, candidate): hash} and the shapes reached. A setting with
+        `alone` runs one candidate of one prompt."""
+        options = dict(setting)
+        entered = self.folder / (short(setting).replace("/", "-") + ".kernels")
+        command = ["--kernels", entered, "--ignore-eos"]
+        if alone := options.pop("alone", None):
+            request, candidate = self.requests[alone[0]], alone[1]
+            for name in ("seed", "max_tokens", "temperature", "top_p"):
+                command += ["--" + name.replace("_", "-"), request[name]]
+            command += ["--prompt-ids", ",".join(map(str, request["prompt_ids"])), "--json", "-n", request["n"],
+                        "--candidate", candidate]
+        else:
+            command += ["--jsonl", self.input(options.pop("order", 0)), "--out", "-"]
+        for name, value in options.items():
+            command += ["--" + name, value]
+        out = self.model.run(*command, text=False).out
+        kernels = entered.read_text().split()
+        entered.unlink()
+        shapes = shapes_of(kernels, self.largest[setting["cpu"]])
+        if alone:
+            out = json.dumps({"id": alone[0], "candidates": [json.loads(out)]}).encode()
+        found = {}
+        for line in out.splitlines():
+            found |= hashes_of(line)
+        return found, shapes
+
+    def check(self, case, settings, progress=None):
+        """All of them, two at a time."""
+        pool = concurrent.futures.ThreadPoolExecutor(PROCESSES)
+        try:
+            for setting, (found, shapes) in zip(settings, pool.map(self.run, settings)):
+                self.reached.setdefault((setting["cpu"], shapes), []).append(setting)
+                expected = ([setting["alone"]] if setting.get("alone") else
+                            [(name, k) for name, request in self.requests.items() for k in range(request["n"])])
+                case.equal(sorted(found), sorted(expected), f"candidates of {describe(setting)}")
+                for candidate, value in found.items():
+                    first, where = self.known.setdefault(candidate, (value, setting))
+                    case.require(first == value, f"candidate {candidate} with {describe(setting)} has other bits than "
+                                                 f"with {describe(where)}")
+                if progress:
+                    progress(len(settings))
+        finally:
+            pool.shutdown(cancel_futures=True)
+        case.note = f"{len(settings)} settings, one result for each of {len(self.requests)} prompts: {self.hash()}"
+
+    def prompt_hashes(self):
+        """Prompt to one hash over its candidates."""
         out = {}
-        records = self.model.records(*self.fixed, *setting.options(), "--kernels", self.entered)
-        shapes = shapes_of(self.entered.read_text().split(), self.largest[setting.cpu])
-        self.settings.setdefault((setting.cpu, *shapes), []).append(setting)
-        for record in records:
-            bits = hashlib.sha256(numpy.array(record["token_ids"], numpy.int64).tobytes())
-            bits.update(numpy.array(record["logprobs"], numpy.float32).tobytes())
-            out[record["candidate"]] = bits.hexdigest()[:16]
+        for name, request in self.requests.items():
+            one = "".join(self.known[name, k][0] for k in range(request["n"]))
+            out[name] = hashlib.sha256(one.encode()).hexdigest()[:16]
         return out
 
-    def check(self, case, setting):
-        got = self.hashes(setting)
-        self.runs += 1
-        expected = range(setting.n) if setting.candidate is None else [setting.candidate]
-        case.equal(sorted(got), list(expected), f"candidates of {setting.describe()}")
-        for candidate, value in got.items():
-            first = self.known.setdefault(candidate, (value, setting))
-            case.require(first[0] == value, f"candidate {candidate} of {setting.describe()} has other bits "
-                                            f"than of {first[1].describe()}")
+    def hash(self):
+        return hashlib.sha256("".join(self.prompt_hashes().values()).encode()).hexdigest()[:16]
 
-    def print_reached(self):
-        """Prints which settings reached which shapes; returns (CPU, shape) to number of settings."""
-        counts = {}
-        print("  settings by shapes reached: n candidates or k alone, threads, chunk, batch")
-        for (cpu, *shapes), settings in sorted(self.settings.items()):
-            print(f"  {cpu}: {', '.join(shapes)}:")
-            print(textwrap.fill(", ".join(setting.short() for setting in settings), width=160,
-                                initial_indent="    ", subsequent_indent="    "))
+    def print_reached(self, report=None):
+        """Prints which settings reached which shapes, or writes it to `report`.
+        Returns (CPU, shape) to number of settings."""
+        lines, counts = [], {}
+        for (cpu, shapes), settings in sorted(self.reached.items()):
+            lines.append(f"  {cpu}: {len(settings)} settings: {', '.join(shapes)}" + ("" if report else ":"))
+            if not report:
+                lines.append(textwrap.fill(", ".join(map(short, settings)), width=160, initial_indent="    ",
+                                           subsequent_indent="    ", break_on_hyphens=False))
             for shape in shapes:
                 counts[cpu, shape] = counts.get((cpu, shape), 0) + len(settings)
+        print(f"  settings by shapes reached, as {'/'.join(FACTORS)}/cpu", *lines, sep="\n", flush=True)
+        if report:
+            REPORTS.mkdir(parents=True, exist_ok=True)
+            with open(REPORTS / report, "w") as f:
+                f.writelines(f"{name} {value}\n" for name, value in self.prompt_hashes().items())
+                f.writelines(f"{describe(setting)}: {', '.join(shapes)}\n"
+                             for (_, shapes), settings in self.reached.items() for setting in settings)
+            print(f"  each of them: {REPORTS / report}", flush=True)
         return counts
 
-    def check_reached(self, case):
+    def check_reached(self, case, report=None):
         """No shape may be missing on any CPU level."""
-        counts = self.print_reached()
-        for cpu in sorted({setting[0] for setting in self.settings}):
+        counts = self.print_reached(report)
+        for cpu in sorted({cpu for cpu, _ in self.reached}):
             for shape in SHAPES:
                 case.require((cpu, shape) in counts, f"kernel shape '{shape}' of {cpu} was never reached")
-        one = "".join(v for v, _ in (self.known[k] for k in sorted(self.known)))
-        case.note = (f"{self.runs} settings, hash {hashlib.sha256(one.encode()).hexdigest()[:16]}; reached: "
-                     + ", ".join(f"{shape} {sum(n for (_, s), n in counts.items() if s == shape)}" for shape in SHAPES))
+        case.note = ", ".join(f"{shape} {sum(n for (_, s), n in counts.items() if s == shape)}" for shape in SHAPES)
 
     def check_fails(self, case, settings):
         """These settings do not have the same bits, or this test is blind."""
-        for setting in settings:
-            try:
-                self.check(case, setting)
-            except Failed as difference:
-                case.note = str(difference)
-                return
-        case.require(False, f"{self.runs} settings have the same bits: the comparison is blind")
+        try:
+            self.check(case, settings)
+        except Failed as difference:
+            case.note = str(difference)
+            return
+        case.require(False, f"{len(settings)} settings have the same bits: the comparison is blind")
 
 
 def pairwise(factors, generator):
@@ -158,8 +212,9 @@ def pairwise(factors, generator):
     out = []
     while missing:
         best, covered = None, set()
+        listed = sorted(missing, key=repr)
         for _ in range(40):
-            a, x, b, y = generator.choice(sorted(missing, key=repr))
+            a, x, b, y = generator.choice(listed)
             row = {k: generator.choice(v) for k, v in factors.items()} | {a: x, b: y}
             pairs = {(p, row[p], q, row[q]) for p, q in itertools.combinations(names, 2)} & missing
             if len(pairs) > len(covered):
@@ -169,85 +224,134 @@ def pairwise(factors, generator):
     return out
 
 
+def every(factors):
+    return [dict(zip(factors, values)) for values in itertools.product(*factors.values())]
+
+
 def random_settings(count, factors, generator):
     return [{k: generator.choice(v) for k, v in factors.items()} for _ in range(count)]
 
 
-def as_setting(row):
-    candidate = {"all": None, "first": 0, "last": row["n"] - 1}[row["who"]]
-    return Setting(row["n"], candidate, row["threads"], row["chunk"], row["batch"], row["cpu"], row["shared"])
+def tiny_requests():
+    """50 prompts of a tree: most share one to two pages with others. More than
+    256 candidates, some of which part late or never."""
+    generator = numpy.random.default_rng(1)
+    beginnings = [generator.integers(3, TINY.vocab, length).tolist() for length in (0, 33, 64, 57)]
+    out = []
+    for i in range(50):
+        tail = generator.integers(3, TINY.vocab, 1 + i % 13).tolist()
+        out.append({"id": f"p{i}", "prompt_ids": beginnings[i % 4] + tail, "n": [1, 2, 3, 5, 16][i % 5],
+                    "max_tokens": 3 + i % 5, "seed": i, "temperature": [0.8, 0.2, 1.2, 0][i // 5 % 4],
+                    "top_p": [1, 0.9][i % 2]})
+    return out
 
 
-def tiny_model(suite, cpus):
+def real_requests():
+    """The six golden prompts, and two that begin as one of them does."""
+    from safetensors.numpy import load_file
+    ids = [load_file(ROOT / f"test/data/smollm2/prompt{i}.safetensors")["prompt_ids"].tolist() for i in range(6)]
+    ids += [ids[1] + ids[5], ids[1] + ids[4]]
+    return [{"id": f"prompt{i}", "prompt_ids": prompt, "n": [1, 3, 2, 8, 1, 2, 3, 2][i], "max_tokens": 6, "seed": i,
+             "temperature": [0.8, 0.4, 0][i % 3], "top_p": 0.95} for i, prompt in enumerate(ids)]
+
+
+def cpu_levels(suite, model):
+    """The levels of the artifact that this CPU has, lowest first."""
+    with open("/proc/cpuinfo") as f:
+        flags = next(line for line in f if line.startswith("flags")).split()
+    targets = [code["target"] for code in model.description()["models"][0]["codes"]]
+    levels = []
+    for level, needed in LEVEL_NEEDS.items():
+        if level not in targets:
+            continue
+        if needed in flags:
+            levels.append(level)
+        else:
+            suite.skip(level, f"this CPU lacks {needed}")
+    return levels
+
+
+def without(factors, *names):
+    return {name: values for name, values in factors.items() if name not in names}
+
+
+def progress_printer(total):
+    """Prints a line a minute: settings done and minutes left."""
+    start, done, last = time.monotonic(), 0, time.monotonic()
+
+    def step(_):
+        nonlocal done, last
+        done += 1
+        if time.monotonic() - last > 60:
+            last = time.monotonic()
+            print(f"  {done} of {total} settings, {(last - start) * (total - done) / done / 60:.0f} min left", flush=True)
+    return step
+
+
+def tiny_model(suite, options):
     source = suite.work / "tiny.gguf"
     llama_gguf.write(source, TINY)
-    ids = numpy.random.default_rng(1).integers(3, TINY.vocab, PROMPT).tolist()
-    checker = Checker(Model(suite, source, "tiny"), ids, GENERATED)
-    who = [(8, None), (1, None), (2, None), (3, None), (8, 0), (8, 5)]
-    for cpu, threads in itertools.product(cpus, THREADS):
-        with suite.case(f"tiny model, full matrix, {cpu}, {threads} threads") as case:
-            for (n, candidate), chunk, batch in itertools.product(who, CHUNKS, [None, 1, 3]):
-                several = n > 1 and candidate is None and batch != 1
-                for shared in ["auto", "off"] if several else ["auto"]:
-                    checker.check(case, Setting(n, candidate, threads, chunk, batch, cpu, shared))
-    with suite.case("tiny model, kernel shapes") as case:
-        checker.check_reached(case)
-    for cpu in cpus:
+    models = {cache: Model(suite, source, f"tiny-{cache}", ["--kv-cache", cache]) for cache in CACHES}
+    levels = cpu_levels(suite, models["f16"])
+    factors = FACTORS | {"cpu": levels}
+    generator = random.Random(options.seed)
+    rest = without(factors, "cpu", "threads")
+    progress = progress_printer(len(CACHES) * len(every(factors)))
+    for cache, model in models.items():
+        checker = Checker(model, tiny_requests())
+        with suite.case(f"tiny model, {cache} cache, pairwise set of all factors") as case:
+            checker.check(case, pairwise(factors, generator))
+        with suite.case(f"tiny model, {cache} cache, one candidate alone") as case:
+            alone = without(factors, "order", "max-batch") | {"alone": [("p4", 0), ("p4", 15), ("p14", 7), ("p33", 4)]}
+            checker.check(case, pairwise(alone, generator))
+        if options.all:
+            for cpu, threads in itertools.product(levels, FACTORS["threads"]):
+                with suite.case(f"tiny model, {cache} cache, full matrix, {cpu}, {threads} threads") as case:
+                    checker.check(case, every(rest | {"threads": [threads], "cpu": [cpu]}), progress)
+        with suite.case(f"tiny model, {cache} cache, kernel shapes") as case:
+            checker.check_reached(case, f"tiny-{cache}.txt" if options.all else None)
+    for cpu in levels:
         with suite.case(f"tiny model, sums in any order are seen, {cpu}") as case:
-            model = Model(suite, source, "tiny-order-free", ["--order-free"])
+            model = Model(suite, source, f"tiny-order-free-{cpu}", ["--order-free"])
             case.require(model.description()["numeric_profile"].endswith(";order=free"),
                          "the profile does not say that the order is free")
-            Checker(model, ids, GENERATED).check_fails(case, [Setting(n, cpu=cpu) for n in (8, 1, 2)])
+            Checker(model, tiny_requests()).check_fails(case, pairwise(factors | {"cpu": [cpu]}, generator))
 
 
-def real_model(suite, cpus, everything, seed):
-    from safetensors.numpy import load_file
-    from harness import ROOT
-    model = Model(suite, MODEL, "smollm2")
-    factors = {"n": [1, 2, 8, 33] if everything else [1, 2, 8], "who": ["all", "first", "last"],
-               "threads": THREADS, "chunk": CHUNKS, "batch": [None, 1, 5, 16], "cpu": cpus,
-               "shared": ["auto", "on", "off"]}
-    generator = random.Random(seed)
-    rows = pairwise(factors, generator)
-    if everything:
-        rows += random_settings(max(0, 40 - len(rows)), factors, generator)
-    else:
-        rows = rows[:8]
-    prompts = ["prompt0", "prompt1", "prompt3"] if everything else ["prompt1"]
-    for name in prompts:
-        ids = load_file(ROOT / f"test/data/smollm2/{name}.safetensors")["prompt_ids"].tolist()
-        checker = Checker(model, ids, GENERATED)
-        with suite.case(f"real model, {len(rows)} settings of a pairwise set, {name}") as case:
-            # Two settings differ in all factors from the start.
-            checker.check(case, Setting(n=8, cpu=cpus[-1]))
-            checker.check(case, Setting(n=1, threads=1, chunk=7, cpu=cpus[0]))
-            for row in rows:
-                checker.check(case, as_setting(row))
-            case.note = f"{checker.runs} settings"
-        if everything:
-            with suite.case(f"real model, 200 random settings, {name}") as case:
-                for row in random_settings(200, factors, generator):
-                    checker.check(case, as_setting(row))
-            with suite.case(f"real model, kernel shapes, {name}") as case:
-                # A prompt of a few tokens has no full tile.
-                if len(ids) >= 32:
-                    checker.check_reached(case)
+def real_model(suite, options):
+    generator = random.Random(options.seed)
+    for cache in CACHES:
+        model = Model(suite, MODEL, f"smollm2-{cache}", ["--kv-cache", cache])
+        factors = FACTORS | {"cpu": cpu_levels(suite, model)}
+        checker = Checker(model, real_requests())
+        rows = pairwise(factors, generator)
+        if options.all:
+            rows += random_settings(max(0, 40 - len(rows)), factors, generator)
+        else:
+            rows = rows[:8]
+        with suite.case(f"real model, {cache} cache, {len(rows)} settings of a pairwise set") as case:
+            checker.check(case, rows)
+        if options.all:
+            with suite.case(f"real model, {cache} cache, 200 random settings") as case:
+                checker.check(case, random_settings(200, factors, generator))
+            print(*(f"  {name} {value}" for name, value in checker.prompt_hashes().items()), sep="\n")
+            with suite.case(f"real model, {cache} cache, kernel shapes") as case:
+                checker.check_reached(case, f"smollm2-{cache}.txt")
         else:
             checker.print_reached()
 
 
 def main():
     suite = Suite("same-bits", __doc__)
-    suite.parser.add_argument("--all", action="store_true", help="the whole set on the real model")
-    suite.parser.add_argument("--seed", type=int, default=9, help="of the real model's settings")
+    suite.parser.add_argument("--all", action="store_true", help="every setting, and the whole set on the real model")
+    suite.parser.add_argument("--seed", type=int, default=9, help="of covering sets and random settings")
+    suite.parser.add_argument("--model", choices=["tiny", "real", "both"], default="both")
     options = suite.parse()
     print(f"seed {options.seed}", flush=True)
-    with open("/proc/cpuinfo") as f:
-        cpus = CPUS if "avx512_vnni" in f.read() else CPUS[:1]
-    if len(cpus) == 1:
-        suite.skip("x86-64-v4", "this CPU lacks AVX512 VNNI")
-    tiny_model(suite, cpus)
-    real_model(suite, cpus, options.all, options.seed)
+    if options.model != "real":
+        tiny_model(suite, options)
+    if options.model != "tiny":
+        real_model(suite, options)
     return suite.finish()
 
 
