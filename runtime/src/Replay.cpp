@@ -61,11 +61,17 @@ StatusOr<RecordedCandidate> parseRecord(std::string_view json,
   if (!status.ok())
     return refused(status.code(), status.place(), status.message());
   request = std::move(parsed.request);
-  request.prompt = std::move(*parsed.promptIds);
+  request.prompt = std::move(parsed.promptIds).value_or(std::vector<int32_t>());
   request.candidates = 1;
   return recorded;
 } catch (const std::bad_alloc &) {
   return limitError("N10", file, "out of memory");
+}
+
+static uint32_t bitsOf(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
 }
 
 Status checkReplayable(const RecordedCandidate &recorded,
@@ -98,8 +104,7 @@ Status compareReplay(const RecordedCandidate &recorded,
                      ", the record has " +
                      std::to_string(recorded.tokenIds[i]));
     if (i >= recorded.logprobs.size() ||
-        std::memcmp(&recorded.logprobs[i], &replayed.logprobs[i],
-                    sizeof(float)) != 0)
+        bitsOf(recorded.logprobs[i]) != bitsOf(replayed.logprobs[i]))
       return differs("the log-probability of token " + std::to_string(i) +
                      " has other bits than the record's");
   }

@@ -73,6 +73,8 @@ private:
   bool readReal(const RealField &field);
   template <typename Integer>
   bool readInteger(const char *name, Integer low, Integer high, Integer &value);
+  /// The id that `text` names; what is no id of the model is noted as found.
+  int32_t tokenId(const char *name, std::string_view text);
   bool readIds(const char *name, std::vector<int32_t> &ids);
   bool readStop();
   bool readLogitBias();
@@ -353,6 +355,18 @@ bool Parser::readInteger(const char *name, Integer low, Integer high,
   return true;
 }
 
+int32_t Parser::tokenId(const char *name, std::string_view text) {
+  int32_t id = -1;
+  auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc() || end != text.data() + text.size() || id < 0 ||
+      id >= vocabSize)
+    found("J07", name,
+          "names token '" + escapeForMessage(text, 32) + "', allowed is 0 to " +
+              std::to_string(vocabSize - 1));
+  return id;
+}
+
 bool Parser::readIds(const char *name, std::vector<int32_t> &ids) {
   if (!nextIs('['))
     return wrongType(name, "an array of token ids");
@@ -370,15 +384,7 @@ bool Parser::readIds(const char *name, std::vector<int32_t> &ids) {
     std::string_view digits;
     if (!cursor.readNumber(digits))
       return false;
-    int32_t id = -1;
-    auto [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), id);
-    if (error != std::errc() || end != digits.data() + digits.size() ||
-        id < 0 || id >= vocabSize)
-      found("J07", name,
-            "names token " + escapeForMessage(digits, 32) +
-                ", allowed is 0 to " + std::to_string(vocabSize - 1));
-    ids.push_back(id);
+    ids.push_back(tokenId(name, digits));
   } while (cursor.take(','));
   return cursor.expect(']');
 }
@@ -426,14 +432,7 @@ bool Parser::readLogitBias() {
     std::string key;
     if (!cursor.readString(key) || !cursor.expect(':'))
       return false;
-    int32_t id = -1;
-    auto [end, error] =
-        std::from_chars(key.data(), key.data() + key.size(), id);
-    if (error != std::errc() || end != key.data() + key.size() || id < 0 ||
-        id >= vocabSize)
-      found("J07", "logit_bias",
-            "names token '" + escapeForMessage(key, 32) +
-                "', allowed is 0 to " + std::to_string(vocabSize - 1));
+    int32_t id = tokenId("logit_bias", key);
     if (!nextIsNumber()) {
       found("J04", "logit_bias",
             std::string("holds ") + kindOfNext() + ", needed are numbers");

@@ -194,7 +194,7 @@ static rt::StatusOr<std::string> textOfLine(const std::string &line,
 
 rt::Status run::tokenizeFile(const Options &options,
                              const rt::Tokenizer &tokenizer) {
-  InputFile input(*options.tokenizeFile);
+  InputFile input(options.tokenizeFile.value_or(""));
   CHORUS_RETURN_IF_ERROR(input.status());
   std::string line;
   std::vector<int32_t> ids;

@@ -11,20 +11,11 @@ using nlohmann::json;
 
 namespace {
 
-std::string toy() {
-  static const std::string path = [] {
-    std::string name = temporaryFolder() + "/toy.chorus";
-    writeToyArtifact(name);
-    return name;
-  }();
-  return path;
-}
-
 TEST(ChorusBench, OneObjectForEachConfiguration) {
   ToolResult result =
-      runTool(CHORUS_BENCH, {toy(), "--prompt-tokens", "40", "--generate", "6",
-                             "--candidates", "1,5", "--threads", "1,2",
-                             "--repeat", "3", "--json"});
+      runTool(CHORUS_BENCH, {toyArtifact(), "--prompt-tokens", "40",
+                             "--generate", "6", "--candidates", "1,5",
+                             "--threads", "1,2", "--repeat", "3", "--json"});
   ASSERT_EQ(result.exitCode, 0) << result.err;
   std::vector<std::string> lines = result.lines();
   ASSERT_EQ(lines.size(), 4u);
@@ -69,16 +60,16 @@ TEST(ChorusBench, AShareAboveThePeakFailsTheBench) {
 }
 
 TEST(ChorusBench, TextAndUsage) {
-  ToolResult result =
-      runTool(CHORUS_BENCH, {toy(), "--prompt-tokens", "8", "--generate", "1",
-                             "--repeat", "1", "--threads", "1"});
+  ToolResult result = runTool(CHORUS_BENCH, {toyArtifact(), "--prompt-tokens",
+                                             "8", "--generate", "1", "--repeat",
+                                             "1", "--threads", "1"});
   EXPECT_EQ(result.exitCode, 0) << result.err;
   EXPECT_NE(result.out.find("rows computed 8 of 8"), std::string::npos)
       << result.out;
   for (std::vector<std::string> wrong :
-       {std::vector<std::string>{toy(), "--candidates", "0"},
-        std::vector<std::string>{toy(), "--prompt-tokens", "5000"},
-        std::vector<std::string>{toy(), "--repeat", "0"}})
+       {std::vector<std::string>{toyArtifact(), "--candidates", "0"},
+        std::vector<std::string>{toyArtifact(), "--prompt-tokens", "5000"},
+        std::vector<std::string>{toyArtifact(), "--repeat", "0"}})
     EXPECT_EQ(runTool(CHORUS_BENCH, wrong).exitCode, 2);
 }
 

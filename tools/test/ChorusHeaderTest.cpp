@@ -21,20 +21,11 @@ using nlohmann::json;
 
 namespace {
 
-std::string toy() {
-  static const std::string path = [] {
-    std::string name = temporaryFolder() + "/toy.chorus";
-    writeToyArtifact(name);
-    return name;
-  }();
-  return path;
-}
-
 /// An open engine over the toy model.
 class ChorusHeader : public testing::Test {
 protected:
   void SetUp() override {
-    ASSERT_EQ(chorus_open(toy().c_str(), nullptr, &engine, &error), 0)
+    ASSERT_EQ(chorus_open(toyArtifact().c_str(), nullptr, &engine, &error), 0)
         << error.message;
     chorus_request_init(engine, &request);
     request.prompt_ids = prompt.data();
@@ -75,8 +66,8 @@ TEST_F(ChorusHeader, SameBitsAsChorusRun) {
   EXPECT_EQ(chorus_poll(engine, &finished), 0);
   std::vector<json> records = recordsOf(number);
   ToolResult run =
-      runTool(CHORUS_RUN, {toy(), "--prompt-ids", "104,101,108,108,111", "-n",
-                           "4", "--max-tokens", "9", "--seed", "7",
+      runTool(CHORUS_RUN, {toyArtifact(), "--prompt-ids", "104,101,108,108,111",
+                           "-n", "4", "--max-tokens", "9", "--seed", "7",
                            "--temperature", "0.8", "--ignore-eos", "--json"});
   ASSERT_EQ(run.exitCode, 0) << run.err;
   std::vector<std::string> lines = run.lines();
@@ -351,7 +342,8 @@ INSTANTIATE_TEST_SUITE_P(Verifiers, ChorusHeaderRanking,
                          testing::Values("judge", "value"));
 
 TEST(ChorusExample, AnswersThroughTheHeader) {
-  ToolResult result = runTool(CHORUS_EXAMPLE, {toy(), "hello", "3", "7"});
+  ToolResult result =
+      runTool(CHORUS_EXAMPLE, {toyArtifact(), "hello", "3", "7"});
   EXPECT_EQ(result.exitCode, 0) << result.err;
   std::vector<std::string> lines = result.lines();
   ASSERT_FALSE(lines.empty());
@@ -359,7 +351,7 @@ TEST(ChorusExample, AnswersThroughTheHeader) {
   EXPECT_EQ(record["rank"], 1);
   ToolResult run =
       runTool(CHORUS_RUN,
-              {toy(), "--prompt", "hello", "-n", "3", "--seed", "7",
+              {toyArtifact(), "--prompt", "hello", "-n", "3", "--seed", "7",
                "--max-tokens", "16", "--rank", "vote", "--top", "1", "--json"});
   ASSERT_EQ(run.exitCode, 0) << run.err;
   EXPECT_EQ(record, json::parse(run.lines().at(0)));

@@ -18,19 +18,6 @@ using nlohmann::json;
 
 namespace {
 
-/// The toy model's artifact; written once.
-std::string toy(ToyOptions options = {}) {
-  std::string name = temporaryFolder() + "/toy" +
-                     (options.reference ? "-reference" : "") +
-                     (options.tokenizer ? "" : "-ids") + ".chorus";
-  static std::vector<std::string> written;
-  if (std::find(written.begin(), written.end(), name) == written.end()) {
-    writeToyArtifact(name, options);
-    written.push_back(name);
-  }
-  return name;
-}
-
 ToolResult run(std::vector<std::string> arguments,
                const ToolInput &input = {}) {
   return runTool(CHORUS_RUN, std::move(arguments), input);
@@ -39,7 +26,7 @@ ToolResult run(std::vector<std::string> arguments,
 /// Runs over the toy model.
 ToolResult runToy(std::vector<std::string> arguments,
                   const ToolInput &input = {}) {
-  arguments.insert(arguments.begin(), toy());
+  arguments.insert(arguments.begin(), toyArtifact());
   return run(std::move(arguments), input);
 }
 
@@ -135,15 +122,16 @@ TEST(ChorusRun, RecordsInCandidateOrder) {
             json::parse(lines[1])["token_ids"]);
 }
 
-const std::vector<std::string> sampled = {
-    "--prompt",     "The quick brown fox jumps over the lazy dog, twice.",
-    "-n",           "8",
-    "--max-tokens", "60",
-    "--seed",       "3",
-    "--json"};
+std::vector<std::string> sampled() {
+  return {"--prompt",     "The quick brown fox jumps over the lazy dog, twice.",
+          "-n",           "8",
+          "--max-tokens", "60",
+          "--seed",       "3",
+          "--json"};
+}
 
 TEST(ChorusRun, N06_SameBytesInEverySetting) {
-  std::string expected = runToy(sampled).out;
+  std::string expected = runToy(sampled()).out;
   EXPECT_EQ(countLines(expected), 8u);
   for (std::vector<std::string> setting :
        std::vector<std::vector<std::string>>{{"--threads", "1"},
@@ -163,22 +151,23 @@ TEST(ChorusRun, N06_SameBytesInEverySetting) {
                                              {"--context", "200"},
                                              {"--max-memory", "50000000"}}) {
     std::string name = setting[0] + setting[1];
-    setting.insert(setting.begin(), sampled.begin(), sampled.end());
+    std::vector<std::string> common = sampled();
+    setting.insert(setting.begin(), common.begin(), common.end());
     EXPECT_EQ(runToy(setting).out, expected) << name;
   }
 }
 
 TEST(ChorusRun, N07_CandidateAlone) {
-  std::vector<std::string> lines = runToy(sampled).lines();
+  std::vector<std::string> lines = runToy(sampled()).lines();
   for (size_t k : {0, 3, 7}) {
-    std::vector<std::string> alone = sampled;
+    std::vector<std::string> alone = sampled();
     alone.insert(alone.end(), {"--candidate", std::to_string(k)});
     EXPECT_EQ(runToy(alone).lines(), std::vector<std::string>{lines[k]});
   }
 }
 
 TEST(ChorusRun, ReferenceArtifactRunsTheSameWay) {
-  std::vector<std::string> arguments = sampled;
+  std::vector<std::string> arguments = sampled();
   auto withoutHash = [](const ToolResult &result) {
     std::vector<json> records;
     for (const std::string &line : result.lines()) {
@@ -188,7 +177,7 @@ TEST(ChorusRun, ReferenceArtifactRunsTheSameWay) {
     return records;
   };
   std::vector<json> step = withoutHash(runToy(arguments));
-  arguments.insert(arguments.begin(), toy({/*reference=*/true}));
+  arguments.insert(arguments.begin(), toyArtifact({/*reference=*/true}));
   std::vector<json> plain = withoutHash(run(arguments));
   EXPECT_EQ(step.size(), 8u);
   EXPECT_EQ(plain, step);
@@ -372,7 +361,7 @@ TEST(ChorusRun, TokenizeFile) {
 }
 
 TEST(ChorusRun, WithoutTokenizerIdsOnly) {
-  std::string artifact = toy({false, /*tokenizer=*/false});
+  std::string artifact = toyArtifact({false, /*tokenizer=*/false});
   ToolResult result =
       run({artifact, "--prompt-ids", "1,2", "--max-tokens", "3", "--json"});
   EXPECT_EQ(result.exitCode, 0) << result.err;
@@ -383,8 +372,9 @@ TEST(ChorusRun, WithoutTokenizerIdsOnly) {
 }
 
 TEST(ChorusRun, ChatOnATerminal) {
-  ToolResult result = runOnTerminal(
-      CHORUS_RUN, {toy(), "--max-tokens", "6", "--quiet"}, "hello\nagain\n");
+  ToolResult result =
+      runOnTerminal(CHORUS_RUN, {toyArtifact(), "--max-tokens", "6", "--quiet"},
+                    "hello\nagain\n");
   EXPECT_EQ(result.exitCode, 0) << result.out;
   size_t prompts = 0;
   for (size_t at = 0; (at = result.out.find("> ", at)) != std::string::npos;

@@ -19,16 +19,11 @@ using nlohmann::json;
 
 namespace {
 
-/// The toy model that judges itself; written once.
+/// The toy model that judges itself.
 std::string toy() {
-  static const std::string path = [] {
-    std::string name = temporaryFolder() + "/ranking.chorus";
-    ToyOptions options;
-    options.verifier = true;
-    writeToyArtifact(name, options);
-    return name;
-  }();
-  return path;
+  ToyOptions options;
+  options.verifier = true;
+  return toyArtifact(options);
 }
 
 ToolResult runToy(std::vector<std::string> arguments) {

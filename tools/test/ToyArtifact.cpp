@@ -2,6 +2,8 @@
 
 #include "ToyArtifact.h"
 
+#include "ToolProcess.h"
+
 #include "chorus/Package/ArtifactWriter.h"
 #include "chorus_rt/TokenizerBuilder.h"
 #include "chorus_rt/Utf8.h"
@@ -12,6 +14,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <set>
 
 using namespace chorus;
 
@@ -170,4 +173,17 @@ void test::writeToyArtifact(const std::string &path,
                                     scoring);
   }));
   require(writer->commit());
+}
+
+std::string test::toyArtifact(const ToyOptions &options) {
+  std::string path = temporaryFolder() + "/toy" +
+                     (options.reference ? "-reference" : "") +
+                     (options.tokenizer ? "" : "-ids") +
+                     (options.verifier ? "-verifier" : "") +
+                     (options.valueHead ? "-value" : "") + "-" +
+                     std::to_string(options.dFF) + ".chorus";
+  static std::set<std::string> written;
+  if (written.insert(path).second)
+    writeToyArtifact(path, options);
+  return path;
 }

@@ -32,6 +32,9 @@ inline constexpr float toyGain = -2, toyBias = 0.75;
 /// Writes the artifact; ends the process with a message if it can't.
 void writeToyArtifact(const std::string &path, const ToyOptions &options = {});
 
+/// The path of such an artifact in the temporary folder; each is written once.
+std::string toyArtifact(const ToyOptions &options = {});
+
 } // namespace chorus::test
 
 #endif // CHORUS_TOOLS_TEST_TOYARTIFACT_H
