@@ -135,6 +135,12 @@ bool AttentionStep::hasAVX512() const {
 }
 
 void AttentionStep::loopEnded(int64_t kernel, TimePoint begin, TimePoint end) {
-  if (program->code().kernels[static_cast<size_t>(kernel)].perPosition)
+  const rt::KernelInfo &info =
+      program->code().kernels[static_cast<size_t>(kernel)];
+  if (info.perPosition)
     seconds += std::chrono::duration<double>(end - begin).count();
+  constexpr std::string_view join = ".attention_join";
+  if (info.name.size() >= join.size() &&
+      info.name.substr(info.name.size() - join.size()) == join)
+    ++joins;
 }

@@ -52,6 +52,8 @@ public:
 
   /// Of the last run: seconds in attention.
   double attentionSeconds() const { return seconds; }
+  /// Of all runs: those whose partitions were units of their own.
+  int64_t spreadRuns() const { return joins; }
   /// Multiply-adds of the step's attention, each counted as two.
   double attentionOperations() const;
   /// Query and key pairs of the step.
@@ -75,6 +77,7 @@ private:
   std::vector<SequencePart> parts;
   rt::ScratchBuffer arena;
   double seconds = 0;
+  int64_t joins = 0;
 };
 
 } // namespace chorus::bench

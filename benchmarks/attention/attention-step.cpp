@@ -253,6 +253,8 @@ std::vector<SequencePart> randomTree(std::mt19937_64 &random,
   };
   std::vector<SequencePart> tree(
       static_cast<size_t>(1 + upTo(upTo(3) == 0 ? 60 : 12)));
+  // Some cross a partition's border or two.
+  bool isLong = upTo(2) == 0;
   std::vector<size_t> order;
   for (size_t i = 0; i < tree.size(); ++i) {
     SequencePart &part = tree[i];
@@ -267,6 +269,8 @@ std::vector<SequencePart> randomTree(std::mt19937_64 &random,
         common -= common % pagePositions;
     }
     part.first = common + upTo(upTo(1) == 0 ? 3 : 150);
+    if (i == 0 && isLong)
+      part.first += 900 + upTo(1200);
     part.end = part.first + 1 + (upTo(3) == 0 ? upTo(90) : 0);
     for (int32_t page = 0; page * pagePositions < part.end; ++page) {
       if ((page + 1) * pagePositions <= common) {
@@ -290,22 +294,26 @@ std::vector<SequencePart> randomTree(std::mt19937_64 &random,
   return out;
 }
 
-/// Logits of each sequence in a step of its own, over copies of its pages from
-/// `pages` on.
+/// Logits of each sequence in steps of its own of up to `rows` rows, over
+/// copies of its pages from `pages` on.
 rt::StatusOr<std::vector<float>> runAlone(AttentionStep &step,
                                           const std::vector<SequencePart> &tree,
-                                          int32_t pages) {
+                                          int32_t pages, int32_t rows) {
   std::vector<float> out;
-  for (SequencePart part : tree) {
+  for (const SequencePart &whole : tree) {
+    SequencePart part = whole;
     int32_t next = pages;
     for (int32_t &page : part.pages) {
       step.copyPage(page, next);
       page = next++;
     }
-    step.setStep({part});
-    rt::StatusOr<std::vector<float>> logits = step.run(sharingOff);
-    CHORUS_RETURN_IF_ERROR(logits.status());
-    out.insert(out.end(), logits->begin(), logits->end());
+    for (; part.first < whole.end; part.first = part.end) {
+      part.end = part.first + std::min(rows, whole.end - part.first);
+      step.setStep({part});
+      rt::StatusOr<std::vector<float>> logits = step.run(sharingOff);
+      CHORUS_RETURN_IF_ERROR(logits.status());
+      out.insert(out.end(), logits->begin(), logits->end());
+    }
   }
   return out;
 }
@@ -321,8 +329,18 @@ rt::StatusOr<bool> check(const Options &options) {
   for (int i = 0; i < options.cases; ++i) {
     int32_t pages = 0;
     std::vector<SequencePart> tree = randomTree(random, step, pages);
-    rt::StatusOr<std::vector<float>> alone = runAlone(step, tree, pages);
+    rt::StatusOr<std::vector<float>> alone =
+        runAlone(step, tree, pages, /*rows=*/INT32_MAX);
     CHORUS_RETURN_IF_ERROR(alone.status());
+    auto chunk = static_cast<int32_t>(1 + random() % 40);
+    rt::StatusOr<std::vector<float>> chunks =
+        runAlone(step, tree, pages, chunk);
+    CHORUS_RETURN_IF_ERROR(chunks.status());
+    if (std::memcmp(chunks->data(), alone->data(),
+                    alone->size() * sizeof(float)) != 0) {
+      ++differences;
+      std::printf("case %d: other bits in chunks of %d rows\n", i, chunk);
+    }
     step.setStep(tree);
     for (int64_t sharing : {sharingOff, int64_t(0), sharingOn, int64_t(5)}) {
       rt::StatusOr<std::vector<float>> together = step.run(sharing);
@@ -342,8 +360,10 @@ rt::StatusOr<bool> check(const Options &options) {
     }
     rows += static_cast<int64_t>(alone->size());
   }
-  std::printf("%d trees, %lld logits, %lld differences, hash %016llx\n",
+  std::printf("%d trees, %lld logits, partitions spread in %lld runs, %lld "
+              "differences, hash %016llx\n",
               options.cases, static_cast<long long>(rows),
+              static_cast<long long>(step.spreadRuns()),
               static_cast<long long>(differences),
               static_cast<unsigned long long>(hash));
   return differences == 0;

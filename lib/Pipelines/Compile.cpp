@@ -113,13 +113,14 @@ artifact::DType dtypeOf(Type type) {
 }
 
 std::string numericProfile(const CompileOptions &options) {
-  std::string profile = options.reference ? "reference1" : "cpu1";
+  std::string profile = options.reference ? "reference1" : "cpu2";
   profile += options.numeric.activations == Activations::Int8 ? ";act=int8,v=16"
                                                               : ";act=f32";
   profile +=
       options.numeric.cacheType == CacheType::F16 ? ";kv=f16" : ";kv=f32";
   if (!options.reference)
-    profile += ";exp=p6;attn=32";
+    profile += ";exp=p6;attn=" + std::to_string(pagePositions) + "x" +
+               std::to_string(partitionPages);
   return profile + (options.orderFree ? ";order=free" : "");
 }
 

@@ -26,6 +26,10 @@ ALL, LIKELIEST = 1e-3, 3e-4
 KL, KL_OF_PEER = 0.0055, 2.0
 # Positions: more than two pages of 32, and no multiple of them.
 LENGTH, REFERENCE_LENGTH = 70, 13
+# More than two partitions of attention.
+LONG = llama_gguf.Config(layers=2, d_model=96, d_ff=160, heads=4, kv_heads=2, head_dim=24, vocab=301, kind="F32",
+                         tied=False, context=2304, seed=21)
+LONG_LENGTH = 2100
 
 
 def kl(p, q):
@@ -79,6 +83,21 @@ def check(suite, case, config, label):
     case.note = ", ".join(notes)
 
 
+def long_text(suite):
+    name = f"text of {LONG_LENGTH} tokens"
+    if not suite.wants(name):
+        return
+    source, twin = suite.work / "long.gguf", suite.work / "long-twin.gguf"
+    with suite.case(name) as case:
+        llama_gguf.write(source, LONG, twin)
+        ids = numpy.random.default_rng(LONG.seed).integers(3, LONG.vocab, LONG_LENGTH)
+        oracle = llama_oracle.Oracle(twin, context=LONG.context)
+        expected = oracle.log_probabilities(ids)
+        oracle.close()
+        exact = Model(suite, source, "long-f32", ["--activations=f32", "--kv-cache=f32"])
+        case.note = require_close(case, exact.all_log_probabilities(ids, LONG.vocab), expected, "llama.cpp")
+
+
 def main():
     suite = Suite("random-configs", __doc__)
     suite.parser.add_argument("--seed", type=int, help="default: from the commit")
@@ -98,6 +117,7 @@ def main():
                 check(suite, case, config, str(index))
             for old in suite.work.iterdir():
                 old.unlink()
+    long_text(suite)
     return suite.finish()
 
 

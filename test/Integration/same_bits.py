@@ -15,6 +15,7 @@ settings. What each setting reached is then written to build/same-bits.
 """
 
 import concurrent.futures
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -56,6 +57,10 @@ TINY = llama_gguf.Config(layers=2, d_model=96, d_ff=160, heads=4, kv_heads=2, he
 # them, of one sequence, one row alone.
 ATTENTION = {"attention.shared": "shared", "attention.prefill": "prefill", "attention.single": "unshared"}
 SHAPES = ["one row", "few rows", "full tile", "tail", *ATTENTION.values()]
+# Far into a context, partitions of positions are units of work where rows are few.
+PARTITIONS = "partitions"
+# Across two borders of partitions, the second one while generating.
+LONG_PROMPT, LONG_GENERATED = 2 * 1024 - 6, 12
 
 
 def describe(setting):
@@ -76,7 +81,9 @@ def shapes_of(kernels, largest):
                 found.add("one row" if rows == 1 else "few rows")
             else:
                 found.add("full tile" if rows == largest else "tail")
-    return tuple(shape for shape in SHAPES if shape in found)
+    if any(name.endswith(".attention_join") for name in kernels):
+        found.add(PARTITIONS)
+    return tuple(shape for shape in [*SHAPES, PARTITIONS] if shape in found)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -318,6 +325,24 @@ def tiny_model(suite, options):
             Checker(model, tiny_requests()).check_fails(case, pairwise(factors | {"cpu": [cpu]}, generator))
 
 
+def long_prompts(suite, options):
+    source = suite.work / "long.gguf"
+    llama_gguf.write(source, dataclasses.replace(TINY, context=4096))
+    ids = numpy.random.default_rng(2).integers(3, TINY.vocab, LONG_PROMPT).tolist()
+    requests = [{"id": name, "prompt_ids": ids[skipped:], "n": n, "max_tokens": LONG_GENERATED, "seed": n,
+                 "temperature": 0.8} for name, skipped, n in (("one", 0, 1), ("eight", 1, 8))]
+    model = Model(suite, source, "long")
+    factors = {"threads": [1, 2, 3], "prefill-chunk": [100, 512, 4096], "shared-attention": ["auto", "off"],
+               "prefix-cache": ["on", "off"], "late-fork": ["on", "off"], "max-batch": [1, 256],
+               "cpu": cpu_levels(suite, model)}
+    with suite.case("long prompts") as case:
+        checker = Checker(model, requests)
+        checker.check(case, every(factors) if options.all else pairwise(factors, random.Random(options.seed)))
+        spread = sum(len(settings) for (_, shapes), settings in checker.reached.items() if PARTITIONS in shapes)
+        case.require(spread > 0, "partitions were units of their own in no setting")
+        case.note += f"; partitions were units of their own in {spread}"
+
+
 def real_model(suite, options):
     generator = random.Random(options.seed)
     for cache in CACHES:
@@ -350,6 +375,7 @@ def main():
     print(f"seed {options.seed}", flush=True)
     if options.model != "real":
         tiny_model(suite, options)
+        long_prompts(suite, options)
     if options.model != "tiny":
         real_model(suite, options)
     return suite.finish()

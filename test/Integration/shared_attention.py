@@ -2,10 +2,12 @@
 """Attention over shared pages has the bits of each sequence alone.
 
 Random trees of sequences: common beginnings of any length, also within a page,
-decode rows and chunks of several rows, in the order of the tree or in any.
+decode rows and chunks of several rows, in the order of the tree or in any, a
+third of them across one or two borders of partitions.
 Each runs with shared attention off, as the code chooses, and on, and its
 logits equal those of its sequences in steps of their own over copies of the
-pages; code of all CPU levels and any number of threads give one hash.
+pages, as a whole and in chunks; code of all CPU levels and any number of
+threads, with partitions as units or not, give one hash.
 """
 
 import re
@@ -42,12 +44,15 @@ def main():
             artifact = Model(suite, source, f"attention-{heads}-{head_dim}-{cache}", [f"--kv-cache={cache}"])
             hashes = {}
             for cpu in cpus:
-                for threads in (1, 3):
+                for threads in (1, 2, 3):
                     done = run([suite.tool("attention-step"), "check", str(artifact.path), "--cpu", cpu, "--threads",
                                 str(threads), "--cases", str(TREES), "--seed", str(options.seed)])
                     case.require(done.code == 0, f"{cpu}, {threads} threads: {done.out.strip()} {done.err.strip()}")
-                    found = re.search(r" 0 differences, hash ([0-9a-f]{16})", done.out)
-                    hashes.setdefault(found[1], f"{cpu}, {threads} threads")
+                    found = re.search(r"spread in (\d+) runs, 0 differences, hash ([0-9a-f]{16})", done.out)
+                    hashes.setdefault(found[2], f"{cpu}, {threads} threads")
+                    # A row has fewer units than two a thread.
+                    few = kv_heads < 2 * threads
+                    case.require((int(found[1]) > 0) == few, f"{cpu}, {threads} threads: {done.out.strip()}")
             case.equal(len(hashes), 1, f"hashes of {' and '.join(hashes.values())}")
             case.note = f"{TREES} trees, hash {next(iter(hashes))}"
     return suite.finish()

@@ -9,9 +9,16 @@
 // sequence of operations does not depend on the rows beside it
 // (docs/NumericContract.md).
 //
+// Positions are cut into partitions, whose states are joined in ascending
+// order. A unit goes through the partitions of its rows one after the other.
+// Where there are too few rows for the threads, each partition is a unit, and a
+// second dispatch joins their states.
+//
 //===----------------------------------------------------------------------===//
 
 #include "EntryLowering.h"
+
+#include "chorus/Conversion/TransformerToKernels/TransformerToKernels.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -24,13 +31,7 @@ namespace chorus {
 
 namespace {
 
-/// Query head rows of a block, whose queries and sums stay in cache. A run of
-/// fewer rows works on several pages at once: on so many items, which are pairs
-/// of a page and a row.
-constexpr int64_t blockRows = 48;
-
-/// Positions in one block of the online softmax: one page.
-constexpr int64_t pagePositions = 32;
+constexpr int64_t partitionPositions = partitionPages * pagePositions;
 
 constexpr int64_t cacheLine = 64;
 
@@ -40,34 +41,29 @@ constexpr int64_t scoreBytes = 4 * pagePositions;
 /// Units that a thread gets at least where there are rows enough.
 constexpr int64_t unitsPerThread = 2;
 
-/// State of the rows of a block, and what is done with a run of them. A row
-/// here is one query head of one token; the heads of a group stand together.
-struct AttentionBlock {
+/// The rows of a block, and what is done with a run of them. The heads of a
+/// group stand together.
+struct AttentionBlock : AttentionShape {
   KernelBuilder &k;
-  int64_t headDim, group;
   Type cacheType;
   float scale;
 
-  // [rows]: queries [head_dim], sums [padded head_dim], maxima and totals of
-  // the online softmax, and the row's position + 1 (i64).
-  Value queries, sums, maxima, totals, ends;
+  // [rows]: state, queries [head_dim] and the row's position + 1 (i64).
+  Value maxima, totals, sums, queries, ends;
   // [items], rows fastest: scores [32], then probabilities; the maximum after
   // the page; the factor of what came before; a result of the page alone.
   Value scores, newMaxima, corrections, pageResults;
   Value converted; ///< One head's keys and values of a page as f32.
 
   AttentionBlock(KernelBuilder &k, AttentionOp op, Type cacheType)
-      : k(k), headDim(op.getHeadDim()),
-        group(static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads())),
-        cacheType(cacheType),
+      : AttentionShape(op), k(k), cacheType(cacheType),
         scale(static_cast<float>(op.getScale().convertToDouble())) {}
 
-  int64_t paddedDim() const { return llvm::alignTo(headDim, lanes); }
-  int64_t maxTokens() const { return std::max<int64_t>(1, blockRows / group); }
-  int64_t maxRows() const { return maxTokens() * group; }
+  /// A run of few rows works on several pages at once: on so many items, which
+  /// are pairs of a page and a row.
   int64_t maxItems() const { return std::max(blockRows, maxRows()); }
 
-  void allocate();
+  void allocate(Value state);
   /// Rows [first, first + count) attend to `pages` pages, the first of which
   /// starts at position `start`. `address` gives the page of an index; `next`
   /// is the page that will be read after these.
@@ -93,14 +89,14 @@ private:
                  function_ref<Value(Value)> following);
 };
 
-void AttentionBlock::allocate() {
+void AttentionBlock::allocate(Value state) {
   int64_t rows = maxRows(), items = maxItems();
-  // Whole vectors are read and written past the last row and item.
+  maxima = state;
+  totals = k.offset(state, totalsOffset());
+  sums = k.offset(state, sumsOffset());
   queries = k.scratch(4 * rows * headDim);
-  sums = k.scratch(4 * rows * paddedDim());
-  maxima = k.scratch(4 * (rows + lanes));
-  totals = k.scratch(4 * (rows + lanes));
   ends = k.scratch(8 * rows);
+  // Whole vectors are read and written past the last item.
   scores = k.scratch(scoreBytes * llvm::alignTo(items, lanes));
   newMaxima = k.scratch(4 * (items + lanes));
   corrections = k.scratch(4 * (items + lanes));
@@ -389,44 +385,51 @@ void AttentionBlock::attend(Value first, Value count, Value pages, Value start,
 
 } // namespace
 
-/// block(frame, first row, rows, kv head)
-LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
+static Value positionOf(KernelBuilder &k, Value positions, Value row) {
+  return k.extendUnsigned(k.load(k.i32, k.offset(positions, k.mul(row, 4))),
+                          k.i64);
+}
+
+static void
+forEachRow(KernelBuilder &k, const AttentionShape &shape, Value tokens,
+           function_ref<void(Value token, Value inGroup, Value row)> body) {
+  k.loop(k.constant(0), tokens, 1, [&](Value token) {
+    k.loop(k.constant(0), k.constant(shape.group), 1, [&](Value inGroup) {
+      body(token, inGroup, k.add(k.mul(token, shape.group), inGroup));
+    });
+  });
+}
+
+/// partition(frame, first row, rows, kv head, partition, state): the rows'
+/// state after the positions of one partition.
+LLVM::LLVMFuncOp EntryLowering::attentionPartition(AttentionOp op) {
   AttentionBlock block(k, op, plan.info.states[0].elementType);
   std::string name =
-      (plan.info.name + "." + Twine(dispatchNumber++) + ".attention_block")
+      (plan.info.name + "." + Twine(dispatchNumber++) + ".attention_partition")
           .str();
   Value hostFrame = frame;
-  LLVM::LLVMFuncOp function = k.begin(name, {k.ptr, k.i64, k.i64, k.i64});
+  LLVM::LLVMFuncOp function =
+      k.begin(name, {k.ptr, k.i64, k.i64, k.i64, k.i64, k.ptr});
   frame = function.getArgument(0);
   Value firstRow = function.getArgument(1), tokens = function.getArgument(2),
         head = function.getArgument(3);
+  Value firstPage = k.mul(function.getArgument(4), partitionPages);
   int64_t headDim = block.headDim, padded = block.paddedDim(),
           group = block.group;
-  block.allocate();
+  block.allocate(function.getArgument(5));
   Value pagesDone = k.scratch(8 * block.maxTokens());
   Value headColumn = k.mul(head, 4 * group * headDim);
 
-  RowBuffer query = buffer(op.getQuery()), output = buffer(op.getResult());
+  RowBuffer query = buffer(op.getQuery());
   Value positions =
       k.offset(buffer(op.getPositions()).base, k.mul(firstRow, 4));
   Value tables = k.offset(readSlot(stateSlot() + 1, k.ptr), k.mul(firstRow, 8));
-  auto positionOf = [&](Value token) {
-    return k.extendUnsigned(k.load(k.i32, k.offset(positions, k.mul(token, 4))),
-                            k.i64);
-  };
-  auto forEachRow =
-      [&](function_ref<void(Value token, int64_t inGroup, Value row)> body) {
-        k.loop(k.constant(0), tokens, 1, [&](Value token) {
-          for (int64_t i = 0; i < group; ++i)
-            body(token, i, k.add(k.mul(token, group), i));
-        });
-      };
 
   // Queries, scaled once; empty sums.
-  forEachRow([&](Value token, int64_t inGroup, Value row) {
+  forEachRow(k, block, tokens, [&](Value token, Value inGroup, Value row) {
     Value from =
         k.offset(query.base, k.mul(k.add(firstRow, token), query.rowBytes));
-    from = k.offset(k.offset(from, headColumn), 4 * headDim * inGroup);
+    from = k.offset(k.offset(from, headColumn), k.mul(inGroup, 4 * headDim));
     Value to = k.offset(block.queries, k.mul(row, 4 * headDim));
     channels(headDim, [&](Value channel, int64_t used) {
       Value at = k.mul(channel, 4);
@@ -442,15 +445,19 @@ LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
     k.store(k.constantF32(-std::numeric_limits<float>::infinity()),
             k.offset(block.maxima, k.mul(row, 4)));
     k.store(k.constantF32(0), k.offset(block.totals, k.mul(row, 4)));
-    k.store(k.add(positionOf(token), 1), k.offset(block.ends, k.mul(row, 8)));
-    k.store(k.constant(0), k.offset(pagesDone, k.mul(token, 8)));
+    k.store(k.add(positionOf(k, positions, token), 1),
+            k.offset(block.ends, k.mul(row, 8)));
+    k.store(firstPage, k.offset(pagesDone, k.mul(token, 8)));
   });
 
   auto tableOf = [&](Value token) {
     return k.load(k.ptr, k.offset(tables, k.mul(token, 8)));
   };
+  /// That the row sees up to the partition's end.
   auto pagesOf = [&](Value token) {
-    return k.add(k.div(positionOf(token), pagePositions), 1);
+    return k.min(
+        k.add(k.div(positionOf(k, positions, token), pagePositions), 1),
+        k.add(firstPage, partitionPages));
   };
   auto doneOf = [&](Value token) {
     return k.load(k.i64, k.offset(pagesDone, k.mul(token, 8)));
@@ -530,18 +537,105 @@ LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
         return Values{k.select(open, token, k.add(token, 1))};
       });
 
-  forEachRow([&](Value token, int64_t inGroup, Value row) {
+  k.end();
+  frame = hostFrame;
+  return function;
+}
+
+/// Partitions that the longest of these rows sees.
+Value EntryLowering::partitionCount(AttentionOp op, Value firstRow,
+                                    Value tokens) {
+  Value positions =
+      k.offset(buffer(op.getPositions()).base, k.mul(firstRow, 4));
+  Value last =
+      k.loop(k.constant(0), tokens, 1, ValueRange{k.constant(0)},
+             [&](Value token, ValueRange state) {
+               return Values{k.max(state[0], positionOf(k, positions, token))};
+             })[0];
+  return k.add(k.div(last, partitionPositions), 1);
+}
+
+/// Joins the partitions' states, ascending, in the first one, and writes the
+/// rows' results. stateOf(partition) may compute the state.
+void EntryLowering::joinPartitions(AttentionOp op, Value firstRow, Value tokens,
+                                   Value head,
+                                   function_ref<Value(Value)> stateOf) {
+  AttentionShape shape(op);
+  Value positions =
+      k.offset(buffer(op.getPositions()).base, k.mul(firstRow, 4));
+  auto sumsOf = [&](Value state, Value row) {
+    return k.offset(k.offset(state, shape.sumsOffset()),
+                    k.mul(row, 4 * shape.paddedDim()));
+  };
+  Value joined = stateOf(k.constant(0));
+  k.loop(k.constant(1), partitionCount(op, firstRow, tokens), 1,
+         [&](Value number) {
+           Value state = stateOf(number);
+           Value start = k.mul(number, partitionPositions);
+           forEachRow(k, shape, tokens, [&](Value token, Value, Value row) {
+             k.when(k.lessOrEqual(start, positionOf(k, positions, token)), [&] {
+               Value maximum = k.offset(joined, k.mul(row, 4));
+               Value total = k.offset(maximum, shape.totalsOffset());
+               Value other = k.offset(state, k.mul(row, 4));
+               Value otherTotal = k.offset(other, shape.totalsOffset());
+               auto load = [&](Value at) { return k.splat(k.load(k.f32, at)); };
+               Value before = load(maximum), its = load(other);
+               Value now = k.maximum(before, its);
+               Value factor = k.expNonPositive(k.subf(before, now));
+               Value itsFactor = k.expNonPositive(k.subf(its, now));
+               auto join = [&](Value mine, Value others) {
+                 return k.fma(mine, factor, k.mulf(others, itsFactor));
+               };
+               k.store(k.extract(now, 0), maximum);
+               k.store(k.extract(join(load(total), load(otherTotal)), 0),
+                       total);
+               Value sums = sumsOf(joined, row), otherSums = sumsOf(state, row);
+               channels(shape.paddedDim(), [&](Value channel, int64_t) {
+                 Value at = k.mul(channel, 4), to = k.offset(sums, at);
+                 Value others = k.load(k.vec(k.f32), k.offset(otherSums, at));
+                 k.store(join(k.load(k.vec(k.f32), to), others), to);
+               });
+             });
+           });
+         });
+
+  RowBuffer output = buffer(op.getResult());
+  Value headColumn = k.mul(head, 4 * shape.group * shape.headDim);
+  forEachRow(k, shape, tokens, [&](Value token, Value inGroup, Value row) {
     Value to =
         k.offset(output.base, k.mul(k.add(firstRow, token), output.rowBytes));
-    to = k.offset(k.offset(to, headColumn), 4 * headDim * inGroup);
-    Value total = k.splat(k.load(k.f32, k.offset(block.totals, k.mul(row, 4))));
-    Value from = k.offset(block.sums, k.mul(row, 4 * padded));
-    channels(headDim, [&](Value channel, int64_t used) {
+    to = k.offset(k.offset(to, headColumn), k.mul(inGroup, 4 * shape.headDim));
+    Value from = sumsOf(joined, row);
+    Value total =
+        k.offset(k.offset(joined, shape.totalsOffset()), k.mul(row, 4));
+    total = k.splat(k.load(k.f32, total));
+    channels(shape.headDim, [&](Value channel, int64_t used) {
       Value at = k.mul(channel, 4);
       Value sum = k.load(k.vec(k.f32), k.offset(from, at));
       k.storePartial(k.divf(k.addf(sum, k.splatConstant(0)), total),
                      k.offset(to, at), used);
     });
+  });
+}
+
+/// block(frame, first row, rows, kv head): all partitions of the rows.
+LLVM::LLVMFuncOp EntryLowering::attentionBlock(AttentionOp op,
+                                               LLVM::LLVMFuncOp partition) {
+  AttentionShape shape(op);
+  std::string name =
+      (plan.info.name + "." + Twine(dispatchNumber++) + ".attention_block")
+          .str();
+  Value hostFrame = frame;
+  LLVM::LLVMFuncOp function = k.begin(name, {k.ptr, k.i64, k.i64, k.i64});
+  frame = function.getArgument(0);
+  Value firstRow = function.getArgument(1), tokens = function.getArgument(2),
+        head = function.getArgument(3);
+  int64_t bytes = shape.stateBytes(shape.maxRows());
+  Value first = k.scratch(bytes), further = k.scratch(bytes);
+  joinPartitions(op, firstRow, tokens, head, [&](Value number) {
+    Value state = k.select(k.equal(number, k.constant(0)), first, further);
+    k.call(partition, {frame, firstRow, tokens, head, number, state});
+    return state;
   });
   k.end();
   frame = hostFrame;
@@ -549,11 +643,10 @@ LLVM::LLVMFuncOp EntryLowering::attentionKernel(AttentionOp op) {
 }
 
 void EntryLowering::emitAttention(AttentionOp op) {
-  LLVM::LLVMFuncOp block = attentionKernel(op);
+  AttentionShape shape(op);
+  LLVM::LLVMFuncOp partition = attentionPartition(op);
+  LLVM::LLVMFuncOp block = attentionBlock(op, partition);
   auto kvHeads = static_cast<int64_t>(op.getNumKvHeads());
-  int64_t most = std::max<int64_t>(
-      1,
-      blockRows / static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads()));
   // Blocks of equal size: at least as many as give each thread its units, and
   // so many that all threads get the same number of units.
   auto blocksFor = [&](Value rows) {
@@ -561,28 +654,74 @@ void EntryLowering::emitAttention(AttentionOp op) {
       return k.div(k.add(a, b - 1), b);
     };
     Value threads = readSlot(threadsSlot, k.i64);
-    Value least = k.max(ceilDiv(rows, most),
+    Value least = k.max(ceilDiv(rows, shape.maxTokens()),
                         ceilDiv(k.mul(threads, unitsPerThread), kvHeads));
     Value even = k.skipWhile(least, k.add(least, threads), [&](Value blocks) {
       return k.less(k.constant(0), k.rem(k.mul(blocks, kvHeads), threads));
     });
     return k.min(even, rows);
   };
+  auto stateOf = [&](Value row, Value head, Value number) {
+    Value states = readSlot(
+        placementSlot({Placement::Kind::Arena, plan.partitionStates}), k.ptr);
+    Value spread = readSlot(spreadSlot, k.i64);
+    Value index =
+        k.add(k.mul(k.add(k.mul(row, kvHeads), head), spread), number);
+    return k.offset(states, k.mul(index, shape.stateBytes(shape.group)));
+  };
+
+  // Rows that are too few for the threads are blocks of their own; then their
+  // partitions are units, as far as there is memory for the states.
+  Value rows = rowCount(op.getResult()), one = k.constant(1);
+  Value threads = readSlot(threadsSlot, k.i64);
+  Value few = k.less(k.mul(rows, kvHeads), k.mul(threads, unitsPerThread));
+  Value spread = k.choose(
+      few, {k.i64},
+      [&] {
+        Value count = partitionCount(op, k.constant(0), rows);
+        Value fits =
+            k.lessOrEqual(k.mul(count, rows), k.constant(maxSpreadPartitions));
+        return Values{k.select(fits, count, one)};
+      },
+      [&] { return Values{one}; })[0];
+  writeSlot(spreadSlot, spread);
+
   KernelInfo kernel;
   kernel.name = "attention";
   kernel.f32Operations = 4 * op.getNumHeads() * op.getHeadDim();
   kernel.perPosition = true;
   kernel.rowsSymbol = rowsSymbol(op.getResult());
-  Value count = k.mul(blocksFor(rowCount(op.getResult())), kvHeads);
+  Value count = k.mul(k.mul(blocksFor(rows), kvHeads), spread);
   parallelFor(kernel, count, [&](Value begin, Value end) {
     Value rows = rowCount(op.getResult()), blocks = blocksFor(rows);
+    Value spread = readSlot(spreadSlot, k.i64);
     auto start = [&](Value number) {
       return k.div(k.mul(number, rows), blocks);
     };
     k.loop(begin, end, 1, [&](Value unit) {
-      Value number = k.div(unit, kvHeads), first = start(number);
-      k.call(block, {frame, first, k.sub(start(k.add(number, 1)), first),
-                     k.rem(unit, kvHeads)});
+      Value pair = k.div(unit, spread), head = k.rem(pair, kvHeads);
+      Value number = k.div(pair, kvHeads), first = start(number);
+      Value tokens = k.sub(start(k.add(number, 1)), first);
+      k.when(
+          k.equal(spread, k.constant(1)),
+          [&] { k.call(block, {frame, first, tokens, head}); },
+          [&] {
+            Value partitionNumber = k.rem(unit, spread);
+            k.call(partition, {frame, first, tokens, head, partitionNumber,
+                               stateOf(first, head, partitionNumber)});
+          });
+    });
+  });
+  k.when(k.less(one, spread), [&] {
+    kernel.name = "attention_join";
+    kernel.f32Operations = 0;
+    parallelFor(kernel, k.mul(rows, kvHeads), [&](Value begin, Value end) {
+      k.loop(begin, end, 1, [&](Value unit) {
+        Value row = k.div(unit, kvHeads), head = k.rem(unit, kvHeads);
+        joinPartitions(op, row, k.constant(1), head, [&](Value number) {
+          return stateOf(row, head, number);
+        });
+      });
     });
   });
 }

@@ -34,6 +34,7 @@ enum FrameSlot : unsigned {
   prefetchSlot, ///< Bytes to prefetch ahead.
   enteredSlot,  ///< chorus_runtime_api's table.
   threadsSlot,  ///< That share a loop.
+  spreadSlot,   ///< Partitions of attention that are units of their own.
   firstFreeSlot
 };
 
@@ -110,7 +111,13 @@ private:
   Value roundToCache(Value vector, Type cacheType);
 
   // AttentionKernels.cpp
-  mlir::LLVM::LLVMFuncOp attentionKernel(transformer::AttentionOp op);
+  mlir::LLVM::LLVMFuncOp attentionPartition(transformer::AttentionOp op);
+  mlir::LLVM::LLVMFuncOp attentionBlock(transformer::AttentionOp op,
+                                        mlir::LLVM::LLVMFuncOp partition);
+  Value partitionCount(transformer::AttentionOp op, Value firstRow,
+                       Value tokens);
+  void joinPartitions(transformer::AttentionOp op, Value firstRow, Value tokens,
+                      Value head, llvm::function_ref<Value(Value)> stateOf);
 
   const EntryPlan &plan;
   const WeightPlan &weights;

@@ -41,6 +41,10 @@ int64_t rowBytesOf(RankedTensorType type) {
   return width * ((type.getElementTypeBitWidth() + 7) / 8);
 }
 
+AttentionShape::AttentionShape(AttentionOp op)
+    : headDim(op.getHeadDim()),
+      group(static_cast<int64_t>(op.getNumHeads() / op.getNumKvHeads())) {}
+
 static RankedTensorType tensorType(Value value) {
   return cast<RankedTensorType>(value.getType());
 }
@@ -661,6 +665,18 @@ void EntryPlan::assignArena() {
     slots[*best].freeAfter = interval.second;
     info.arena[*best].bytes = std::max(info.arena[*best].bytes, bytes);
     placements[root] = {Placement::Kind::Arena, *best, 0, rowBytesOf(type)};
+  }
+
+  // One attention runs at a time.
+  uint64_t states = 0;
+  function.walk([&](AttentionOp op) {
+    AttentionShape shape(op);
+    states = std::max(states, maxSpreadPartitions * op.getNumKvHeads() *
+                                  shape.stateBytes(shape.group));
+  });
+  if (states) {
+    partitionStates = info.arena.size();
+    info.arena.push_back({states, {}});
   }
 }
 

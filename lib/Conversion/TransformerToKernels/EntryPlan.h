@@ -9,6 +9,7 @@
 #define CHORUS_LIB_CONVERSION_TRANSFORMERTOKERNELS_ENTRYPLAN_H
 
 #include "chorus/Conversion/TransformerToKernels/EntryInfo.h"
+#include "chorus/Dialect/Transformer/TransformerOps.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -61,6 +62,8 @@ public:
   mlir::func::FuncOp function;
   std::vector<Dispatch> dispatches;
   EntryInfo info; ///< Types, symbols and arena.
+  /// Arena slot of the states of attention's partitions.
+  unsigned partitionStates = 0;
 
   const llvm::SmallVector<EntryDim> &dims(mlir::Value value) const;
   Placement placement(mlir::Value value) const;
@@ -115,6 +118,31 @@ struct ActivationBlock {
   int64_t scaledSum(int64_t read) const { return scale(read) + 8; }
   int64_t bytes() const { return llvm::alignTo(44 * terms, 16); }
 };
+
+/// Rows of attention, each of which is one query head of one token, that a
+/// function works on together, and where it keeps their state: maxima and
+/// totals of the online softmax, whole vectors of which are read and written
+/// past the last row, then each row's sum of values.
+struct AttentionShape {
+  int64_t headDim, group; ///< Query heads that share a kv head.
+
+  explicit AttentionShape(transformer::AttentionOp op);
+
+  /// Rows whose queries and sums stay in cache.
+  static constexpr int64_t blockRows = 48;
+  int64_t maxTokens() const { return std::max<int64_t>(1, blockRows / group); }
+  int64_t maxRows() const { return maxTokens() * group; }
+  int64_t paddedDim() const { return llvm::alignTo(headDim, 16); }
+  int64_t totalsOffset() const { return 4 * llvm::alignTo(maxRows() + 16, 16); }
+  int64_t sumsOffset() const { return 2 * totalsOffset(); }
+  int64_t stateBytes(int64_t rows) const {
+    return sumsOffset() + 4 * rows * paddedDim();
+  }
+};
+
+/// Partitions times tokens that one dispatch may spread over threads: states of
+/// so many are kept in the arena.
+constexpr int64_t maxSpreadPartitions = 128;
 
 /// Whether `value` lies in the weights: the result of a parameter or a table.
 bool isWeightLeaf(mlir::Value value);

@@ -14,6 +14,14 @@
 
 namespace chorus {
 
+/// Positions in one block of attention's online softmax: one page.
+constexpr int64_t pagePositions = 32;
+
+/// Pages of a partition of attention: each has an online softmax of its own,
+/// and their results are joined in ascending order. Both numbers are part of
+/// the numeric profile.
+constexpr int64_t partitionPages = 32;
+
 /// Code of one target, as functions of the llvm dialect over scf, arith, vector
 /// and linalg: the kernel form.
 struct KernelModule {

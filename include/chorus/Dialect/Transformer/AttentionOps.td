@@ -84,7 +84,8 @@ def Transformer_AttentionOp : Transformer_Op<"attention", [AttrSizedOperandSegme
       T: keys and values of all T rows are first appended to `cache` at `layer`
       and `positions`, then each row sees its own sequence up to its position.
     - Numerics: f32; the scaled query is rounded once; blocks of 32 positions in
-      ascending order with a running maximum (docs/NumericContract.md).
+      ascending order with a running maximum, partitions of 1,024 positions joined
+      in ascending order (docs/NumericContract.md).
     - `scale`: multiplies the dot product.
     - Source: Vaswani et al., 2017; Ainslie et al., "GQA", 2023.
 
