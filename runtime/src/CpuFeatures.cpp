@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cpuid.h>
 #include <cstdint>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 using namespace chorus::rt;
 
@@ -68,7 +70,8 @@ constexpr FeatureBit featureBits[] = {
 };
 
 /// Targets from the best down; what is not listed is never chosen by "auto".
-constexpr std::string_view targetsByPreference[] = {"x86-64-v4", "x86-64-v3"};
+constexpr std::string_view targetsByPreference[] = {"x86-64-v4-amx",
+                                                    "x86-64-v4", "x86-64-v3"};
 
 uint64_t savedStates() {
   uint32_t eax, ebx, ecx, edx;
@@ -78,6 +81,15 @@ uint64_t savedStates() {
   uint32_t low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+/// Asks Linux for the use of the tile registers. It holds for all threads of
+/// the process; without it their first use is a SIGILL.
+bool requestTilePermission() {
+  constexpr int archReqXcompPerm = 0x1023, xtileData = 18;
+  static const bool granted =
+      syscall(SYS_arch_prctl, archReqXcompPerm, xtileData) == 0;
+  return granted;
 }
 
 /// The first feature of `code` that is absent, null if it can run.
@@ -114,7 +126,8 @@ CpuFeatures CpuFeatures::host() {
     if (__get_cpuid_count(feature.leaf, feature.subleaf, &registers[EAX],
                           &registers[EBX], &registers[ECX], &registers[EDX]) &&
         (registers[feature.reg] >> feature.bit & 1) &&
-        (saved & feature.state) == feature.state)
+        (saved & feature.state) == feature.state &&
+        (feature.state != Tiles || requestTilePermission()))
       names.push_back(feature.name);
   }
   return CpuFeatures(std::move(names));

@@ -234,7 +234,8 @@ static void addRunningOptions(CLI::App &app, Options &options) {
       ->check(wholeNumber<int64_t>())
       ->group(group);
   app.add_option("--cpu", options.cpu, "Code to run")
-      ->check(CLI::IsMember({"auto", "x86-64-v3", "x86-64-v4"}))
+      ->check(
+          CLI::IsMember({"auto", "x86-64-v3", "x86-64-v4", "x86-64-v4-amx"}))
       ->group(group);
   app.add_option("--shared-attention", options.sharedAttention,
                  "Candidates attend together to positions that they share")

@@ -388,9 +388,12 @@ Value KernelBuilder::iota(int64_t count) {
 
 Value KernelBuilder::intrinsic(StringRef name, Type result,
                                ValueRange operands) {
-  return LLVM::CallIntrinsicOp::create(builder, loc, result,
-                                       builder.getStringAttr(name), operands)
-      .getResult(0);
+  StringAttr callee = builder.getStringAttr(name);
+  if (result)
+    return LLVM::CallIntrinsicOp::create(builder, loc, result, callee, operands)
+        .getResult(0);
+  LLVM::CallIntrinsicOp::create(builder, loc, callee, operands);
+  return nullptr;
 }
 
 /// Combines the halves of `vector` until one lane is left.

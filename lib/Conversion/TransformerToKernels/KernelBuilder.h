@@ -125,6 +125,7 @@ public:
   Value slice(Value vector, int64_t first, int64_t count);
   Value join(Value low, Value high);
   Value iota(int64_t count = lanes); ///< i32 0, 1, 2, ...
+  /// Null if the intrinsic has no result (`result` is null).
   Value intrinsic(llvm::StringRef name, Type result, ValueRange operands);
   /// Adds all lanes by the tree of distances n/2, ..., 2, 1.
   Value treeSum(Value vector);

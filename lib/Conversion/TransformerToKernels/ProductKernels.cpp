@@ -5,59 +5,123 @@
 //
 // - few rows: weights are unpacked in registers, one panel at a time;
 // - more rows, blocks of int8 or int4: a chunk of blocks is unpacked to a
-//   scratch that stays in L1, then tiles of rows run over it;
+//   scratch that stays in L1, then tiles of rows run over it, on vectors or,
+//   many rows where there is AMX, on its tile registers (AMXKernels.cpp);
 // - f32 activations: tiles of rows, weights dequantised on load.
 //
 // All of them do the operations of docs/NumericContract.md in its order.
 //
 //===----------------------------------------------------------------------===//
 
-#include "EntryLowering.h"
+#include "ProductKernels.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+
+#include <limits>
+#include <map>
+#include <set>
 
 using namespace mlir;
 using namespace chorus::transformer;
 
 namespace chorus {
 
+//===----------------------------------------------------------------------===//
+// What parts share
+//===----------------------------------------------------------------------===//
+
+int64_t Product::inputRowBytes() const {
+  Type element =
+      terms ? Type(ActQ8Type::get(k.builder.getContext(), inputTerms)) : k.f32;
+  return rowBytesOf(RankedTensorType::get({1, width}, element));
+}
+
+std::string Product::name(StringRef part) const {
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  out << part << ".";
+  out << nameOf(weightType) << (terms ? ".int8" : ".f32");
+  if (inputTerms > 1)
+    out << "x" << terms << "of" << inputTerms;
+  out << ".k" << width << ".p" << panels << ".t" << tail;
+  if (residual)
+    out << ".plus";
+  return text;
+}
+
+int64_t Scratch::chunkBlocks() const {
+  int64_t fit = std::max<int64_t>(1, p.k.target.intScratchBytes / blockBytes());
+  int64_t chunks = llvm::divideCeil(p.blocks(), fit);
+  return llvm::divideCeil(p.blocks(), chunks);
+}
+
+/// Adds the residual, if any, and stores one row of one panel.
+static void storeRow(const Product &p, Value acc, Value output, Value residual,
+                     int64_t columns) {
+  if (p.residual)
+    acc = p.k.addf(acc, p.k.loadPartial(residual, columns));
+  p.k.storePartial(acc, output, columns);
+}
+
+Value TileSums::at(Value base, Value rowBytes, int64_t row,
+                   int64_t panel) const {
+  return p.k.offset(p.k.offset(base, p.k.mul(rowBytes, row)), 64 * panel);
+}
+
+Values TileSums::load() const {
+  KernelBuilder &k = p.k;
+  auto zeros = [&] { return Values(rows * panels, k.splatConstant(0)); };
+  if (oneChunk())
+    return zeros();
+  return k.choose(k.equal(k.bitAnd(stage, k.constant(1)), k.constant(1)),
+                  SmallVector<Type>(rows * panels, k.vec(k.f32)), zeros, [&] {
+                    Values loaded;
+                    for (int64_t row = 0; row < rows; ++row)
+                      for (int64_t panel = 0; panel < panels; ++panel)
+                        loaded.push_back(
+                            k.loadPartial(at(output, outputBytes, row, panel),
+                                          columns(panel)));
+                    return loaded;
+                  });
+}
+
+void TileSums::storeAs(const Values &sums, bool results) const {
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      Value sum = sums[row * panels + panel];
+      Value to = at(output, outputBytes, row, panel);
+      if (results)
+        storeRow(p, sum, to, at(residual, residualBytes, row, panel),
+                 columns(panel));
+      else
+        p.k.storePartial(sum, to, columns(panel));
+    }
+}
+
+void TileSums::store(const Values &sums) const {
+  KernelBuilder &k = p.k;
+  if (oneChunk() || !p.residual)
+    return storeAs(sums, oneChunk());
+  k.when(
+      k.equal(k.bitAnd(stage, k.constant(2)), k.constant(2)),
+      [&] { storeAs(sums, true); }, [&] { storeAs(sums, false); });
+}
+
+LinesAhead linesAhead(const Product &p, Value next, Value tile, int64_t blocks,
+                      Value scratch) {
+  KernelBuilder &k = p.k;
+  int64_t bytes = blocks * panelBlockBytes(p.weightType);
+  Value line = k.mul(tile, 64 * blocks);
+  Value panel = k.div(line, bytes);
+  Value inside = k.less(panel, k.constant(p.panels));
+  Value first =
+      k.offset(next, k.add(k.mul(panel, panelBytes(p.weightType, p.width)),
+                           k.rem(line, bytes)));
+  return {k.select(inside, first, scratch),
+          k.select(inside, k.constant(64), k.constant(0))};
+}
+
 namespace {
-
-/// Bits of C = 1.5 * 2^23: adding an integer below 2^22 to them gives C + i.
-constexpr int32_t magicBits = 0x4B400000;
-constexpr float magicValue = 12582912.0f;
-
-/// What the parts of one product share.
-struct Product {
-  KernelBuilder &k;
-  Type weightType;
-  int64_t width;      ///< Values in a row.
-  int64_t terms;      ///< Read of int8 activations; 0 for f32.
-  int64_t inputTerms; ///< That they have.
-  bool residual;
-  int64_t panels, tail;
-
-  std::optional<BlockFormat> format = getBlockFormat(weightType);
-  int64_t blocks() const { return width / blockSize; }
-  int64_t inputRowBytes() const {
-    Type element =
-        terms ? Type(ActQ8Type::get(k.builder.getContext(), inputTerms))
-              : k.f32;
-    return rowBytesOf(RankedTensorType::get({1, width}, element));
-  }
-  std::string name(StringRef part) const {
-    std::string text;
-    llvm::raw_string_ostream out(text);
-    out << part << ".";
-    out << nameOf(weightType) << (terms ? ".int8" : ".f32");
-    if (inputTerms > 1)
-      out << "x" << terms << "of" << inputTerms;
-    out << ".k" << width << ".p" << panels << ".t" << tail;
-    if (residual)
-      out << ".plus";
-    return text;
-  }
-};
 
 //===----------------------------------------------------------------------===//
 // Integer sums of one block
@@ -240,9 +304,7 @@ struct PackedBlock : BlockWeights {
   }
 
 private:
-  Value data() {
-    return k.offset(unit, (p.format->hasMinimum ? 4 : 2) * panelRows);
-  }
+  Value data() { return k.offset(unit, (p.hasMinimum() ? 4 : 2) * panelRows); }
   Value nibble(Value bytes, bool high) {
     auto type = cast<VectorType>(bytes.getType());
     int64_t count = type.getDimSize(0);
@@ -265,29 +327,6 @@ private:
   KernelBuilder &k;
   Value unit, d;
   std::map<std::pair<int64_t, int64_t>, Value> cache;
-};
-
-/// Layout of the scratch for one block: [8 groups][panels][64 B], then scales,
-/// negated scales and minima, each [panels][16] f32.
-struct Scratch {
-  const Product &p;
-  int64_t blockBytes() const {
-    return p.panels * (512 + 64 * (1 + p.k.target.vnni + p.format->hasMinimum));
-  }
-  int64_t group(int64_t panel, int64_t group) const {
-    return (group * p.panels + panel) * 64;
-  }
-  int64_t scale(int64_t panel) const { return 512 * p.panels + 64 * panel; }
-  int64_t minimum(int64_t panel) const { return scale(panel) + 64 * p.panels; }
-  int64_t negated(int64_t panel) const {
-    return scale(panel) + 64 * p.panels * (1 + p.format->hasMinimum);
-  }
-  int64_t chunkBlocks() const {
-    int64_t fit =
-        std::max<int64_t>(1, p.k.target.intScratchBytes / blockBytes());
-    int64_t chunks = llvm::divideCeil(p.blocks(), fit);
-    return llvm::divideCeil(p.blocks(), chunks);
-  }
 };
 
 struct UnpackedBlock : BlockWeights {
@@ -381,7 +420,7 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
       a = k.fma(sum[row * panels + panel][0], scale, a);
     }
   }
-  if (!p.format->hasMinimum)
+  if (!p.hasMinimum())
     return;
   for (int64_t panel = 0; panel < panels; ++panel) {
     Value m = weights.minimum(panel);
@@ -390,14 +429,6 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
       a = k.fma(m, k.splat(field(k.f32, row, layout.scaledSum(p.terms))), a);
     }
   }
-}
-
-/// Adds the residual, if any, and stores one row of one panel.
-void storeRow(const Product &p, Value acc, Value output, Value residual,
-              int64_t columns) {
-  if (p.residual)
-    acc = p.k.addf(acc, p.k.loadPartial(residual, columns));
-  p.k.storePartial(acc, output, columns);
 }
 
 /// tile(input, scratch, output, output row bytes, residual, residual row bytes,
@@ -420,60 +451,20 @@ LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
         stage = function.getArgument(8), ahead = function.getArgument(9),
         aheadStep = function.getArgument(10);
   Scratch layout{p};
-  bool oneChunk = layout.chunkBlocks() >= p.blocks();
-  Value outputColumn = output;
-  auto at = [&](int64_t row, int64_t panel) {
-    return k.offset(k.offset(outputColumn, k.mul(outputBytes, row)),
-                    64 * panel);
-  };
-  SmallVector<Type> types(rows * p.panels, k.vec(k.f32));
-  auto zeros = [&] { return Values(rows * p.panels, k.splatConstant(0)); };
-  auto columns = [&](int64_t panel) {
-    return panel + 1 == p.panels ? p.tail : panelRows;
-  };
-  Values acc;
-  if (oneChunk) {
-    acc = zeros();
-  } else {
-    acc = k.choose(k.equal(k.bitAnd(stage, k.constant(1)), k.constant(1)),
-                   types, zeros, [&] {
-                     Values loaded;
-                     for (int64_t row = 0; row < rows; ++row)
-                       for (int64_t panel = 0; panel < p.panels; ++panel)
-                         loaded.push_back(
-                             k.loadPartial(at(row, panel), columns(panel)));
-                     return loaded;
-                   });
-  }
-  acc = k.loop(first, end, 1, acc, [&](Value block, ValueRange state) {
-    Values next(state);
-    Value index = k.sub(block, first);
-    k.prefetch(k.offset(ahead, k.mul(index, aheadStep)));
-    UnpackedBlock weights(p,
-                          k.offset(scratch, k.mul(index, layout.blockBytes())));
-    emitBlock(p, weights, rows, p.panels, input, block, next,
-              /*twoChains=*/false);
-    return next;
-  });
-  auto storeAll = [&](bool last) {
-    for (int64_t row = 0; row < rows; ++row)
-      for (int64_t panel = 0; panel < p.panels; ++panel) {
-        Value from =
-            k.offset(k.offset(residual, k.mul(residualBytes, row)), 64 * panel);
-        if (last)
-          storeRow(p, acc[row * p.panels + panel], at(row, panel), from,
-                   columns(panel));
-        else
-          k.storePartial(acc[row * p.panels + panel], at(row, panel),
-                         columns(panel));
-      }
-  };
-  if (oneChunk || !p.residual)
-    storeAll(oneChunk);
-  else
-    k.when(
-        k.equal(k.bitAnd(stage, k.constant(2)), k.constant(2)),
-        [&] { storeAll(true); }, [&] { storeAll(false); });
+  TileSums sums{p,           rows,     p.panels,      output,
+                outputBytes, residual, residualBytes, stage};
+  Values acc =
+      k.loop(first, end, 1, sums.load(), [&](Value block, ValueRange state) {
+        Values next(state);
+        Value index = k.sub(block, first);
+        k.prefetch(k.offset(ahead, k.mul(index, aheadStep)));
+        UnpackedBlock weights(
+            p, k.offset(scratch, k.mul(index, layout.blockBytes())));
+        emitBlock(p, weights, rows, p.panels, input, block, next,
+                  /*twoChains=*/false);
+        return next;
+      });
+  sums.store(acc);
   k.end();
   return function;
 }
@@ -531,11 +522,22 @@ LLVM::LLVMFuncOp streamTile(const Product &p, int64_t rows, int64_t tail) {
   return function;
 }
 
-/// Unpacks blocks [first, end) of all panels to `scratch`.
+/// Unpacks blocks [first, end) of all panels to `scratch`, as unsigned bytes or
+/// less their zero point.
 void unpack(const Product &p, Value weight, Value scratch, Value first,
-            Value end) {
+            Value end, bool isSigned) {
   KernelBuilder &k = p.k;
   Scratch layout{p};
+  auto bytesOf = [&](Value stored) {
+    if (!isSigned || !p.format->zeroPoint)
+      return stored;
+    auto type = cast<VectorType>(stored.getType());
+    auto zeroPoint = k.builder.getIntegerAttr(
+        k.i8, static_cast<int8_t>(p.format->zeroPoint));
+    return k.sub(
+        stored, arith::ConstantOp::create(
+                    k.builder, k.loc, DenseElementsAttr::get(type, zeroPoint)));
+  };
   k.loop(first, end, 1, [&](Value block) {
     Value to =
         k.offset(scratch, k.mul(k.sub(block, first), layout.blockBytes()));
@@ -547,13 +549,13 @@ void unpack(const Product &p, Value weight, Value scratch, Value first,
       int64_t bytes = 64 / sums.parts();
       for (int64_t group = 0; group < 8; ++group)
         for (auto [part, value] : llvm::enumerate(packed.group(panel, group)))
-          k.store(value,
+          k.store(bytesOf(value),
                   k.offset(to, layout.group(panel, group) + part * bytes));
       k.store(packed.scale(panel), k.offset(to, layout.scale(panel)));
       if (k.target.vnni)
         k.store(packed.negatedScale(panel),
                 k.offset(to, layout.negated(panel)));
-      if (p.format->hasMinimum)
+      if (p.hasMinimum())
         k.store(packed.minimum(panel), k.offset(to, layout.minimum(panel)));
     }
   });
@@ -576,7 +578,7 @@ Values dequantizedGroup(const Product &p, Value panel, Value column) {
       panel, k.mul(k.div(column, blockSize), panelBlockBytes(p.weightType)));
   Value group = k.div(k.rem(column, blockSize), 4);
   Value d = k.widen(k.load(k.vec(k.f16), unit));
-  Value data = k.offset(unit, (p.format->hasMinimum ? 4 : 2) * panelRows);
+  Value data = k.offset(unit, (p.hasMinimum() ? 4 : 2) * panelRows);
   Value shift = k.constantI32(0);
   if (p.format->bits == 4) {
     shift = k.truncate(k.mul(k.div(group, 4), 4), k.i32);
@@ -590,7 +592,7 @@ Values dequantizedGroup(const Product &p, Value panel, Value column) {
                             k.splatConstantI32(p.format->bits == 4 ? 15 : 255));
     Value q = k.toFloat(k.sub(
         stored, k.splatConstantI32(static_cast<int32_t>(p.format->zeroPoint))));
-    if (p.format->hasMinimum)
+    if (p.hasMinimum())
       values.push_back(k.fma(
           d, q, k.widen(k.load(k.vec(k.f16), k.offset(unit, 2 * panelRows)))));
     else
@@ -652,6 +654,38 @@ LLVM::LLVMFuncOp floatTile(const Product &p, int64_t rows) {
 // The product function
 //===----------------------------------------------------------------------===//
 
+/// Rows of a tile register.
+static constexpr int64_t amxTileRows = 16;
+static constexpr int64_t unlimited = std::numeric_limits<int64_t>::max();
+
+/// The sizes of tiles into which `fewest` to `most` rows are split evenly, at
+/// most `size` each.
+static SmallVector<int64_t> tileSizes(int64_t fewest, int64_t most,
+                                      int64_t size) {
+  // Beyond these numbers of rows no tile is smaller.
+  std::set<int64_t> sizes;
+  for (int64_t rows = fewest; rows <= std::min(most, fewest + size); ++rows) {
+    int64_t count = llvm::divideCeilSigned(rows, size);
+    sizes.insert(rows / count);
+    sizes.insert(llvm::divideCeilSigned(rows, count));
+  }
+  return llvm::to_vector(sizes);
+}
+
+/// A range of blocks that is unpacked at once.
+struct Chunk {
+  int64_t first, end;
+  int64_t blocks() const { return end - first; }
+};
+
+static SmallVector<Chunk> chunks(const Product &p) {
+  SmallVector<Chunk> list;
+  int64_t size = Scratch{p}.chunkBlocks();
+  for (int64_t first = 0; first < p.blocks(); first += size)
+    list.push_back({first, std::min(first + size, p.blocks())});
+  return list;
+}
+
 std::string nameOf(Type weightType) {
   if (isa<Q4_1Type>(weightType))
     return "q4_1";
@@ -673,18 +707,29 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
     return known;
 
   // The parts first: functions do not nest in the module.
-  std::vector<LLVM::LLVMFuncOp> streams, tiles, floats;
+  const CPUTarget &target = k.target;
+  bool amx = terms && target.amxRows;
+  std::vector<LLVM::LLVMFuncOp> streams, floats;
+  std::map<int64_t, LLVM::LLVMFuncOp> tiles; // By rows.
+  std::map<std::pair<int64_t, int64_t>, LLVM::LLVMFuncOp>
+      amxParts; // And blocks.
   if (terms) {
-    for (int64_t rows = 1; rows <= k.target.intStreamRows; ++rows)
+    for (int64_t rows = 1; rows <= target.intStreamRows; ++rows)
       for (int64_t panel = 0; panel < panels; ++panel)
         streams.push_back(
             streamTile(p, rows, panel + 1 == panels ? tail : panelRows));
-    for (int64_t rows = 1; rows <= k.target.intRows; ++rows)
-      tiles.push_back(unpackedTile(p, rows));
+    for (int64_t rows :
+         tileSizes(target.intStreamRows + 1,
+                   amx ? target.amxRows - 1 : unlimited, target.intRows))
+      tiles[rows] = unpackedTile(p, rows);
   } else {
     for (int64_t rows = k.target.floatRows; rows >= 1; rows /= 2)
       floats.push_back(floatTile(p, rows));
   }
+  if (amx)
+    for (int64_t rows : tileSizes(target.amxRows, unlimited, amxTileRows))
+      for (Chunk chunk : chunks(p))
+        amxParts[{rows, chunk.blocks()}] = amxTiles(p, rows, chunk.blocks());
 
   LLVM::LLVMFuncOp function =
       k.begin(name, {k.ptr, k.ptr, k.ptr, k.i64, k.ptr, k.i64, k.i64, k.ptr});
@@ -727,54 +772,82 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
            k.offset(residualBase, 64 * panel), residualBytes, prefetch});
     }
   };
-  auto runTiles = [&] {
-    Scratch layout{p};
-    int64_t chunk = layout.chunkBlocks();
-    Value scratch = k.scratch(chunk * layout.blockBytes());
+  Scratch layout{p};
+  Value scratch = k.scratch(layout.chunkBlocks() * layout.blockBytes());
+  // Unpacks chunk after chunk and runs tiles over it.
+  auto runChunks =
+      [&](bool isSigned,
+          function_ref<void(Chunk, Value stage, Value next)> runTiles) {
+        for (Chunk chunk : chunks(p)) {
+          unpack(p, weight, scratch, k.constant(chunk.first),
+                 k.constant(chunk.end), isSigned);
+          bool isLast = chunk.end == p.blocks();
+          // The tiles bring the bytes closer that will be unpacked next.
+          Value next = k.offset(
+              weight, isLast ? panels * panelBytes(weightType, width)
+                             : chunk.end * panelBlockBytes(weightType));
+          Value stage =
+              k.constant((chunk.first == 0 ? 1 : 0) | (isLast ? 2 : 0));
+          runTiles(chunk, stage, next);
+        }
+      };
+  auto runVectorTiles = [&] {
     // Rows split evenly into tiles of at most intRows.
-    int64_t most = k.target.intRows;
+    int64_t most = target.intRows;
     Value tileCount = k.div(k.add(rows, most - 1), most);
-    for (int64_t block = 0; block < p.blocks(); block += chunk) {
-      int64_t end = std::min(block + chunk, p.blocks());
-      int64_t stage = (block == 0 ? 1 : 0) | (end == p.blocks() ? 2 : 0);
-      unpack(p, weight, scratch, k.constant(block), k.constant(end));
-      // The tiles bring the bytes closer that will be unpacked next.
-      uint64_t allBytes = panelBytes(weightType, width);
-      int64_t unitBytes = panelBlockBytes(weightType);
-      Value next = k.offset(weight, end == p.blocks() ? panels * allBytes
-                                                      : end * unitBytes);
+    runChunks(/*isSigned=*/false, [&](Chunk chunk, Value stage, Value next) {
       k.loop(k.constant(0), tileCount, 1, ValueRange{k.constant(0)},
              [&](Value tile, ValueRange state) {
                Value row = state[0];
                // Rows left over tiles left, rounded up.
                Value tilesLeft = k.sub(tileCount, tile);
-               Value size = arith::DivUIOp::create(
-                   k.builder, k.loc,
+               Value size = k.div(
                    k.add(k.sub(rows, row), k.sub(tilesLeft, k.constant(1))),
                    tilesLeft);
                Values at = fromRow(row);
-               Value line = k.mul(tile, 64 * (end - block));
-               Value panel = k.div(line, (end - block) * unitBytes);
-               Value inside = k.less(panel, k.constant(panels));
-               Value ahead = k.offset(
-                   next, k.add(k.mul(panel, allBytes),
-                               k.rem(line, (end - block) * unitBytes)));
-               ahead = k.select(inside, ahead, scratch);
-               Value step = k.select(inside, k.constant(64), k.constant(0));
-               for (int64_t count = 1; count <= most; ++count)
-                 k.when(k.equal(size, k.constant(count)), [&] {
-                   run(tiles[count - 1],
+               LinesAhead ahead =
+                   linesAhead(p, next, tile, chunk.blocks(), scratch);
+               for (const auto &part : tiles)
+                 k.when(k.equal(size, k.constant(part.first)), [&] {
+                   run(part.second,
                        {at[0], scratch, at[1], outputBytes, at[2],
-                        residualBytes, k.constant(block), k.constant(end),
-                        k.constant(stage), ahead, step});
+                        residualBytes, k.constant(chunk.first),
+                        k.constant(chunk.end), stage, ahead.first, ahead.step});
                  });
                return Values{k.add(row, size)};
              });
-    }
+    });
+  };
+  auto runAMXTiles = [&] {
+    // Rows split evenly too: `larger` tiles have one row more than the others.
+    Value tileCount = k.div(k.add(rows, amxTileRows - 1), amxTileRows);
+    Value size = k.div(rows, tileCount);
+    Value larger = k.rem(rows, tileCount);
+    runChunks(/*isSigned=*/true, [&](Chunk chunk, Value stage, Value next) {
+      auto runSize = [&](Value tileRows, Value firstRow, Value firstTile,
+                         Value count) {
+        Values at = fromRow(firstRow);
+        Value from =
+            k.offset(at[0], chunk.first * ActivationBlock{inputTerms}.bytes());
+        for (const auto &part : amxParts)
+          if (part.first.second == chunk.blocks())
+            k.when(k.equal(tileRows, k.constant(part.first.first)), [&] {
+              run(part.second, {from, scratch, at[1], outputBytes, at[2],
+                                residualBytes, stage, count, next, firstTile});
+            });
+      };
+      k.when(k.less(k.constant(0), larger), [&] {
+        runSize(k.add(size, 1), k.constant(0), k.constant(0), larger);
+      });
+      runSize(size, k.mul(larger, k.add(size, 1)), larger,
+              k.sub(tileCount, larger));
+    });
   };
   std::function<void(int64_t)> byRows = [&](int64_t count) {
-    if (count > k.target.intStreamRows)
-      return runTiles();
+    if (count > target.intStreamRows)
+      return amx ? k.when(k.less(rows, k.constant(target.amxRows)),
+                          runVectorTiles, runAMXTiles)
+                 : runVectorTiles();
     k.when(
         k.equal(rows, k.constant(count)), [&] { runStream(count); },
         [&] { byRows(count + 1); });

@@ -106,7 +106,7 @@ struct KernelInfo {
 };
 
 struct CodeInfo {
-  std::string_view target; ///< "x86-64-v3" or "x86-64-v4".
+  std::string_view target; ///< "x86-64-v3", "x86-64-v4", "x86-64-v4-amx".
   std::vector<std::string_view> features;
   uint32_t segment;
   std::vector<KernelInfo> kernels; ///< Empty for code of ABI 1.

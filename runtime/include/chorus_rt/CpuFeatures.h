@@ -16,7 +16,9 @@ namespace chorus::rt {
 class CpuFeatures {
 public:
   /// What CPUID reports and the operating system has enabled: without support
-  /// for saving the wide registers, the AVX features are absent.
+  /// for saving the wide registers, the AVX features are absent. Where there
+  /// are tile registers, Linux is asked for their use; AMX is absent if it
+  /// refuses. To be called before threads start that use them.
   static CpuFeatures host();
 
   explicit CpuFeatures(std::vector<std::string> names);

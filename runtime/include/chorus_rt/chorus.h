@@ -59,7 +59,7 @@ typedef struct chorus_engine chorus_engine;
 /* Nothing here changes a bit of a result. */
 typedef struct chorus_engine_options {
   size_t size;
-  const char *cpu; /* "auto", "x86-64-v3", "x86-64-v4". */
+  const char *cpu; /* "auto", "x86-64-v3", "x86-64-v4", "x86-64-v4-amx". */
   int threads;     /* 0: one for each core. */
   int64_t prefill_chunk, max_batch;
   int64_t context_length; /* 0: the model's. */
