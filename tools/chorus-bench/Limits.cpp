@@ -60,6 +60,37 @@ __attribute__((target("avx2"))) double int8PeakAVX2(int64_t iterations) {
   return static_cast<double>(iterations) * count * 64;
 }
 
+__attribute__((target("amx-tile,amx-int8"))) double
+int8PeakAMX(int64_t iterations) {
+  constexpr int count = 6; // Tiles of sums; the factors are in the other two.
+  struct {
+    uint8_t palette = 1, startRow = 0, reserved[14] = {};
+    uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } config;
+  alignas(64) int8_t tile[16][64];
+  std::memset(tile, 3, sizeof tile);
+  _tile_loadconfig(&config);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(5);
+  _tile_loadd(6, tile, 64);
+  _tile_loadd(7, tile, 64);
+  for (int64_t n = 0; n < iterations; ++n) {
+    _tile_dpbssd(0, 6, 7);
+    _tile_dpbssd(1, 6, 7);
+    _tile_dpbssd(2, 6, 7);
+    _tile_dpbssd(3, 6, 7);
+    _tile_dpbssd(4, 6, 7);
+    _tile_dpbssd(5, 6, 7);
+  }
+  _tile_release();
+  return static_cast<double>(iterations) * count * 16 * 16 * 64 * 2;
+}
+
 __attribute__((target("avx512f"))) double f32PeakAVX512(int64_t iterations) {
   constexpr int count = 20;
   __m512 acc[count];
@@ -172,6 +203,8 @@ rt::StatusOr<Limits> bench::measureLimits(int threads, uint64_t bufferBytes) {
       pool, cpu.has("avx512_vnni") && cpu.has("avx512f") ? int8PeakVNNI
                                                          : int8PeakAVX2);
   limits.f32OpsPerSecond = measureF32Peak(pool, cpu.has("avx512f"));
+  if (cpu.has("amx_int8"))
+    limits.amxInt8OpsPerSecond = measurePeak(pool, int8PeakAMX);
   return limits;
 }
 
@@ -182,5 +215,6 @@ double bench::measureF32Peak(rt::ThreadPool &pool, bool avx512) {
 Limits bench::largest(const Limits &a, const Limits &b) {
   return {std::max(a.readBytesPerSecond, b.readBytesPerSecond),
           std::max(a.int8OpsPerSecond, b.int8OpsPerSecond),
-          std::max(a.f32OpsPerSecond, b.f32OpsPerSecond)};
+          std::max(a.f32OpsPerSecond, b.f32OpsPerSecond),
+          std::max(a.amxInt8OpsPerSecond, b.amxInt8OpsPerSecond)};
 }

@@ -22,6 +22,8 @@ struct Limits {
   /// vpdpbusd at the widest vector, else vpmaddubsw with vpmaddwd.
   double int8OpsPerSecond = 0;
   double f32OpsPerSecond = 0;
+  /// Products of int8 tiles; 0 without AMX.
+  double amxInt8OpsPerSecond = 0;
 };
 
 /// Measures for about a second with that many threads. `bufferBytes`: size of

@@ -3,6 +3,8 @@
 #include "ToolProcess.h"
 #include "ToyArtifact.h"
 
+#include "chorus_rt/CpuFeatures.h"
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -35,6 +37,12 @@ TEST(ChorusBench, OneObjectForEachConfiguration) {
     EXPECT_GE(item["max"]["total_tok_s"], item["total_tok_s"]);
     for (const char *limit : {"read_GB_s", "int8_GOP_s", "f32_GFLOP_s"})
       EXPECT_GT(item["limits"][limit].get<double>(), 1) << limit;
+    // Measured where there is AMX, null elsewhere.
+    const auto &amx = item["limits"]["amx_int8_GOP_s"];
+    if (chorus::rt::CpuFeatures::host().has("amx_int8"))
+      EXPECT_GT(amx, item["limits"]["int8_GOP_s"]);
+    else
+      EXPECT_TRUE(amx.is_null());
     EXPECT_TRUE(item["share"].contains("decode_read"));
     EXPECT_FALSE(item["cpu"].get<std::string>().empty());
   }
