@@ -387,6 +387,20 @@ TEST(Program, A09_ChoiceOfCode) {
                ExitCode::IO, "A09", "lacks avx512f");
   expectStatus(selectCode(model, "x86-64-v5", recent, "m").status(),
                ExitCode::Usage, "usage", "only for x86-64-v3, x86-64-v4");
+  // The best of what there is, in whatever order the file has it.
+  ModelInfo three = model;
+  three.codes.insert(
+      three.codes.begin(),
+      {"x86-64-v4-amx", {"avx512f", "amx_tile", "amx_int8"}, 2, {}});
+  const CpuFeatures tiles(
+      {"popcnt", "avx512f", "sse4_2", "amx_tile", "amx_int8"});
+  EXPECT_EQ(*selectCode(three, "auto", tiles, "m"), 0u);
+  EXPECT_EQ(*selectCode(three, "x86-64-v4", tiles, "m"), 2u);
+  EXPECT_EQ(*selectCode(three, "auto", recent, "m"), 2u);
+  expectStatus(selectCode(three, "x86-64-v4-amx", recent, "m").status(),
+               ExitCode::IO, "A09", "lacks amx_tile");
+  expectStatus(selectCode(model, "x86-64-v4-amx", tiles, "m").status(),
+               ExitCode::Usage, "usage", "only for x86-64-v3, x86-64-v4");
   expectStatus(Program::load(artifact, 0, "auto", old).status(), ExitCode::IO,
                "A09", "lacks sse4_2");
   expectStatus(Program::load(artifact, 1).status(), ExitCode::Usage, "usage",
@@ -411,9 +425,9 @@ TEST(Program, HostFeaturesAreThoseOfTheKernel) {
   EXPECT_GE(host.names().size(), 3u);
   for (const std::string &name : host.names())
     EXPECT_NE(text.find(" " + name + " "), std::string::npos) << name;
-  for (const char *name :
-       {"avx2", "fma", "f16c", "bmi2", "movbe", "abm", "avx512f", "avx512bw",
-        "avx512vl", "avx512dq", "avx512cd", "avx512_vnni"})
+  for (const char *name : {"avx2", "fma", "f16c", "bmi2", "movbe", "abm",
+                           "avx512f", "avx512bw", "avx512vl", "avx512dq",
+                           "avx512cd", "avx512_vnni", "amx_tile", "amx_int8"})
     EXPECT_EQ(host.has(name),
               text.find(" " + std::string(name) + " ") != std::string::npos)
         << name;

@@ -60,6 +60,8 @@ class Suite:
         parser.add_argument("--keep", action="store_true", help="keep the working folder")
         self.parser = parser
         self.passed = self.failed = self.skipped = 0
+        with open("/proc/cpuinfo") as f:
+            self.cpu_flags = set(f.read().split())
 
     def parse(self):
         """Reads the command line and makes the working folder."""
@@ -75,6 +77,21 @@ class Suite:
 
     def tool(self, name):
         return str(self.options.build.resolve() / "bin" / name)
+
+    def cpu_levels(self):
+        """Levels whose code this CPU runs, lowest first, and those whose
+        missing instructions chorus-run-amx does in software, slowly."""
+        if "avx512_vnni" not in self.cpu_flags:
+            self.skip("x86-64-v4", "this CPU lacks AVX512 VNNI")
+            return ["x86-64-v3"], []
+        amx = ["x86-64-v4-amx"]
+        own = "amx_int8" in self.cpu_flags
+        return ["x86-64-v3", "x86-64-v4"] + (amx if own else []), [] if own else amx
+
+    def runner(self, options):
+        """The chorus-run that can run with these options."""
+        emulates = "x86-64-v4-amx" in options and "amx_int8" not in self.cpu_flags
+        return self.tool("chorus-run-amx" if emulates else "chorus-run")
 
     def wants(self, name):
         return not self.options.only or re.search(self.options.only, name)
@@ -217,7 +234,7 @@ class Model:
                                   "--quiet", *options]))
 
     def run(self, *options, **keywords):
-        return must(run([self.suite.tool("chorus-run"), str(self.path), "--quiet",
+        return must(run([self.suite.runner(options), str(self.path), "--quiet",
                          *map(str, options)], **keywords))
 
     def description(self):

@@ -660,10 +660,7 @@ def main():
     suite = Suite("ops-against-reference", __doc__)
     suite.parse()
     generator = numpy.random.default_rng(2026)
-    with open("/proc/cpuinfo") as f:
-        cpus = ["x86-64-v3", "x86-64-v4"] if "avx512_vnni" in f.read() else ["x86-64-v3"]
-    if len(cpus) == 1:
-        suite.skip("x86-64-v4", "this CPU lacks AVX512 VNNI")
+    cpus = sum(suite.cpu_levels(), [])
 
     weights = Weights(suite.work / "w.gguf")
     for kind in TYPES:

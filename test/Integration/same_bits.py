@@ -45,8 +45,6 @@ FACTORS = {
     "late-fork": ["on", "off"],
 }
 CACHES = ["f16", "f32"]
-# What /proc/cpuinfo must list for code of a level.
-LEVEL_NEEDS = {"x86-64-v3": "avx2", "x86-64-v4": "avx512_vnni", "x86-64-v4-amx": "amx_int8"}
 PROCESSES = 2  # That run at a time.
 REPORTS = ROOT / "build/same-bits"
 
@@ -75,7 +73,7 @@ def shapes_of(kernels, largest):
     """Shapes of these kernels; products have tiles of at most `largest` rows."""
     found = {ATTENTION[name] for name in kernels if name in ATTENTION}
     for name in kernels:
-        if part := re.match(r"(stream|tile)\..*\.r(\d+)$", name):
+        if part := re.match(r"(stream|tile|amx)\..*\.r(\d+)$", name):
             rows = int(part[2])
             if part[1] == "stream":
                 found.add("one row" if rows == 1 else "few rows")
@@ -109,7 +107,7 @@ class Checker:
             self.input(order).write_text("".join(json.dumps(request) + "\n" for request in requests))
         codes = model.description()["models"][0]["codes"]
         self.largest = {code["target"]: max(int(name.rpartition(".r")[2]) for name in code["kernels"]
-                                            if name.startswith("tile.")) for code in codes}
+                                            if name.startswith(("tile.", "amx."))) for code in codes}
         self.known, self.reached = {}, {}
 
     def input(self, order):
@@ -262,22 +260,6 @@ def real_requests():
              "temperature": [0.8, 0.4, 0][i % 3], "top_p": 0.95} for i, prompt in enumerate(ids)]
 
 
-def cpu_levels(suite, model):
-    """The levels of the artifact that this CPU has, lowest first."""
-    with open("/proc/cpuinfo") as f:
-        flags = next(line for line in f if line.startswith("flags")).split()
-    targets = [code["target"] for code in model.description()["models"][0]["codes"]]
-    levels = []
-    for level, needed in LEVEL_NEEDS.items():
-        if level not in targets:
-            continue
-        if needed in flags:
-            levels.append(level)
-        else:
-            suite.skip(level, f"this CPU lacks {needed}")
-    return levels
-
-
 def without(factors, *names):
     return {name: values for name, values in factors.items() if name not in names}
 
@@ -295,11 +277,10 @@ def progress_printer(total):
     return step
 
 
-def tiny_model(suite, options):
+def tiny_model(suite, options, levels, emulated):
     source = suite.work / "tiny.gguf"
     llama_gguf.write(source, TINY)
     models = {cache: Model(suite, source, f"tiny-{cache}", ["--kv-cache", cache]) for cache in CACHES}
-    levels = cpu_levels(suite, models["f16"])
     factors = FACTORS | {"cpu": levels}
     generator = random.Random(options.seed)
     rest = without(factors, "cpu", "threads")
@@ -315,9 +296,13 @@ def tiny_model(suite, options):
             for cpu, threads in itertools.product(levels, FACTORS["threads"]):
                 with suite.case(f"tiny model, {cache} cache, full matrix, {cpu}, {threads} threads") as case:
                     checker.check(case, every(rest | {"threads": [threads], "cpu": [cpu]}), progress)
+        for cpu in emulated:
+            with suite.case(f"tiny model, {cache} cache, {cpu} emulated") as case:
+                # A few settings: each takes its time.
+                checker.check(case, pairwise(factors | {"cpu": [cpu], "threads": [2]}, generator)[:8])
         with suite.case(f"tiny model, {cache} cache, kernel shapes") as case:
             checker.check_reached(case, f"tiny-{cache}.txt" if options.all else None)
-    for cpu in levels:
+    for cpu in [*levels, *emulated]:
         with suite.case(f"tiny model, sums in any order are seen, {cpu}") as case:
             model = Model(suite, source, f"tiny-order-free-{cpu}", ["--order-free"])
             case.require(model.description()["numeric_profile"].endswith(";order=free"),
@@ -325,7 +310,7 @@ def tiny_model(suite, options):
             Checker(model, tiny_requests()).check_fails(case, pairwise(factors | {"cpu": [cpu]}, generator))
 
 
-def long_prompts(suite, options):
+def long_prompts(suite, options, levels):
     source = suite.work / "long.gguf"
     llama_gguf.write(source, dataclasses.replace(TINY, context=4096))
     ids = numpy.random.default_rng(2).integers(3, TINY.vocab, LONG_PROMPT).tolist()
@@ -334,7 +319,7 @@ def long_prompts(suite, options):
     model = Model(suite, source, "long")
     factors = {"threads": [1, 2, 3], "prefill-chunk": [100, 512, 4096], "shared-attention": ["auto", "off"],
                "prefix-cache": ["on", "off"], "late-fork": ["on", "off"], "max-batch": [1, 256],
-               "cpu": cpu_levels(suite, model)}
+               "cpu": levels}
     with suite.case("long prompts") as case:
         checker = Checker(model, requests)
         checker.check(case, every(factors) if options.all else pairwise(factors, random.Random(options.seed)))
@@ -343,11 +328,11 @@ def long_prompts(suite, options):
         case.note += f"; partitions were units of their own in {spread}"
 
 
-def real_model(suite, options):
+def real_model(suite, options, levels):
     generator = random.Random(options.seed)
     for cache in CACHES:
         model = Model(suite, MODEL, f"smollm2-{cache}", ["--kv-cache", cache])
-        factors = FACTORS | {"cpu": cpu_levels(suite, model)}
+        factors = FACTORS | {"cpu": levels}
         checker = Checker(model, real_requests())
         rows = pairwise(factors, generator)
         if options.all:
@@ -373,11 +358,12 @@ def main():
     suite.parser.add_argument("--model", choices=["tiny", "real", "both"], default="both")
     options = suite.parse()
     print(f"seed {options.seed}", flush=True)
+    levels, emulated = suite.cpu_levels()
     if options.model != "real":
-        tiny_model(suite, options)
-        long_prompts(suite, options)
+        tiny_model(suite, options, levels, emulated)
+        long_prompts(suite, options, levels)
     if options.model != "tiny":
-        real_model(suite, options)
+        real_model(suite, options, levels)
     return suite.finish()
 
 

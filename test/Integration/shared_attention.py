@@ -18,7 +18,6 @@ from harness import ROOT, Model, Suite, run
 sys.path.insert(0, str(ROOT / "benchmarks/attention"))
 import model  # noqa: E402
 
-CPUS = ["x86-64-v3", "x86-64-v4"]
 # Heads, kv heads, head_dim, cache: groups of 1 to more than a block of 48 query
 # head rows holds, channels that are no multiple of a vector.
 SHAPES = [(9, 3, 64, "f16"), (4, 4, 16, "f16"), (5, 1, 24, "f16"), (14, 2, 128, "f16"),
@@ -31,10 +30,7 @@ def main():
     suite.parser.add_argument("--seed", type=int, default=10, help="of the trees")
     options = suite.parse()
     print(f"seed {options.seed}", flush=True)
-    with open("/proc/cpuinfo") as f:
-        cpus = CPUS if "avx512_vnni" in f.read() else CPUS[:1]
-    if len(cpus) == 1:
-        suite.skip("x86-64-v4", "this CPU lacks AVX512 VNNI")
+    cpus, _ = suite.cpu_levels()
     for heads, kv_heads, head_dim, cache in SHAPES:
         name = f"{heads}/{kv_heads} heads of {head_dim}, {cache} cache"
         if not suite.wants(name):

@@ -39,7 +39,7 @@ public:
   static StatusOr<std::shared_ptr<const Program>>
   load(std::shared_ptr<const Artifact> artifact, size_t model = 0,
        std::string_view cpu = "auto");
-  /// The same for a CPU of given features, which must be a part of the host's.
+  /// The same for a CPU of given features, which the host must have or emulate.
   static StatusOr<std::shared_ptr<const Program>>
   load(std::shared_ptr<const Artifact> artifact, size_t model,
        std::string_view cpu, const CpuFeatures &features);

@@ -1,8 +1,9 @@
 // RUN: chorus-opt %s -convert-transformer-to-kernels=target=x86-64-v4 | FileCheck %s --check-prefixes=CHECK,V4 --implicit-check-not=pmadd
 // RUN: chorus-opt %s -convert-transformer-to-kernels=target=x86-64-v3 | FileCheck %s --check-prefixes=CHECK,V3 --implicit-check-not=vpdpbusd
+// RUN: chorus-opt %s -convert-transformer-to-kernels=target=x86-64-v4-amx | FileCheck %s --check-prefixes=CHECK,V4,AMX --implicit-check-not=pmadd
 // RUN: not chorus-opt %s -convert-transformer-to-kernels=target=x86-64-v2 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 
-// UNKNOWN: target 'x86-64-v2' is unknown, expected one of x86-64-v3, x86-64-v4
+// UNKNOWN: target 'x86-64-v2' is unknown, expected one of x86-64-v3, x86-64-v4, x86-64-v4-amx
 
 // The entry is what the runtime finds; everything else is internal. Rounding of
 // the rows and the product are one dispatch each.
@@ -14,6 +15,7 @@
 //     CHECK: llvm.func internal @{{.*}}q4_1.int8.k64
 //        V4:   llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"
 //        V3:   llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"
+//       AMX:   llvm.call_intrinsic "llvm.x86.tdpbssd.internal"
 //     CHECK: llvm.func internal @f.1.linear.q4_1.64x40(
 //     CHECK: llvm.func @chorus_sampling_masses(
 //     CHECK: llvm.func @chorus_sampling_sums(
