@@ -51,8 +51,7 @@ typedef struct chorus_error {
   char message[512]; /* Place and text, one line. */
 } chorus_error;
 
-/*===- Engines
- * -------------------------------------------------------------===*/
+/*===- Engines ------------------------------------------------------------===*/
 
 typedef struct chorus_engine chorus_engine;
 
@@ -83,8 +82,7 @@ CHORUS_API int64_t chorus_context_length(const chorus_engine *engine);
 CHORUS_API const char *chorus_artifact_sha256(const chorus_engine *engine);
 CHORUS_API const char *chorus_numeric_profile(const chorus_engine *engine);
 
-/*===- Text
- * ----------------------------------------------------------------===*/
+/*===- Text ---------------------------------------------------------------===*/
 
 /* Token ids that the library made; chorus_ids_free() frees them. */
 typedef struct chorus_ids {
@@ -107,8 +105,7 @@ CHORUS_API int chorus_render_chat(chorus_engine *engine, const char *messages,
                                   size_t length, const char *template_text,
                                   chorus_ids *ids, chorus_error *error);
 
-/*===- Requests
- * ------------------------------------------------------------===*/
+/*===- Requests -----------------------------------------------------------===*/
 
 typedef struct chorus_text {
   const char *data;
@@ -216,8 +213,7 @@ CHORUS_API void chorus_get_progress(const chorus_engine *engine, int64_t number,
 CHORUS_API void chorus_cancel(chorus_engine *engine, int64_t number,
                               int64_t candidate);
 
-/*===- Results
- * -------------------------------------------------------------===*/
+/*===- Results ------------------------------------------------------------===*/
 
 typedef struct chorus_result chorus_result;
 
@@ -250,8 +246,7 @@ CHORUS_API void chorus_result_candidate(const chorus_result *result,
 CHORUS_API const char *chorus_result_record(chorus_result *result,
                                             size_t index);
 
-/*===- Ranking
- * -------------------------------------------------------------===*/
+/*===- Ranking ------------------------------------------------------------===*/
 
 typedef struct chorus_ranker chorus_ranker;
 
