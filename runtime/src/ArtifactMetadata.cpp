@@ -19,7 +19,7 @@ constexpr unsigned maxDepth = 16;
 /// A vector of names is walked once for each table that points to it, so tables
 /// times bytes bounds the verifier's work.
 constexpr uint64_t maxTables = 16384;
-constexpr uint64_t maxTablesTimesBytes = uint64_t(1) << 27;
+constexpr uint64_t maxTablesTimesBytes = uint64_t(1) << 28;
 constexpr uint32_t maxRank = 16;
 constexpr uint32_t maxSymbols = 64;
 constexpr uint32_t maxTermSymbols = 4;
