@@ -7,14 +7,12 @@
 
 #include "../Import/GGUFBuilder.h"
 #include "../Import/ScratchFolder.h"
-#include "chorus/Pipelines/Compile.h"
+#include "CompileFile.h"
 #include "chorus_rt/Philox.h"
 #include "chorus_rt/PlainEntry.h"
 #include "chorus_rt/Program.h"
 #include "chorus_rt/ThreadPool.h"
 #include "support/AMXEmulator.h"
-
-#include "mlir/IR/MLIRContext.h"
 
 #include <gtest/gtest.h>
 
@@ -127,19 +125,8 @@ protected:
     }
     weights.write(folder.path("w.gguf"));
     folder.write("f.mlir", text);
-    mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-    rt::StatusOr<ImportedModel> model =
-        importModel(folder.path("f.mlir"), {}, context);
-    ASSERT_TRUE(model.ok()) << model.status().line("");
-    rt::StatusOr<ArtifactWriter> writer =
-        ArtifactWriter::create(folder.path("f.chorus"));
-    ASSERT_TRUE(writer.ok()) << writer.status().line("");
-    CompileOptions options;
-    ArtifactCompiler compiler(options, *writer);
-    for (rt::Status status :
-         {compiler.add(*model), compiler.finish(), writer->commit()})
-      ASSERT_TRUE(status.ok()) << status.line("");
-    auto opened = rt::Artifact::open(folder.path("f.chorus"));
+    auto opened = chorus::test::compileFile(folder.path("f.mlir"),
+                                            folder.path("f.chorus"));
     ASSERT_TRUE(opened.ok()) << opened.status().line("");
     for (auto [program, cpu] :
          {std::pair(&vnni, "x86-64-v4"), std::pair(&amx, "x86-64-v4-amx")}) {

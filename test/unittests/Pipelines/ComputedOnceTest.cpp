@@ -7,12 +7,10 @@
 
 #include "../Import/ScratchFolder.h"
 #include "../Import/TinyLlama.h"
-#include "chorus/Pipelines/Compile.h"
+#include "CompileFile.h"
 #include "chorus_rt/EntryPrograms.h"
 #include "chorus_rt/Philox.h"
 #include "chorus_rt/Scheduler.h"
-
-#include "mlir/IR/MLIRContext.h"
 
 #include <gtest/gtest.h>
 
@@ -52,22 +50,8 @@ compiledModel(const chorus::test::ScratchFolder &folder) {
       tensor.data = randomBlocks(tensor.type, count / 32 * tensor.dims[1]);
   }
   source.builder().write(folder.path("tiny.gguf"));
-  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-  rt::StatusOr<ImportedModel> model =
-      importModel(folder.path("tiny.gguf"), {}, context);
-  EXPECT_TRUE(model.ok()) << model.status().line("");
-  rt::StatusOr<ArtifactWriter> writer =
-      ArtifactWriter::create(folder.path("tiny.chorus"));
-  EXPECT_TRUE(writer.ok()) << writer.status().line("");
-  CompileOptions options;
-  ArtifactCompiler compiler(options, *writer);
-  rt::Status status = compiler.add(*model);
-  EXPECT_TRUE(status.ok()) << status.line("");
-  status = compiler.finish();
-  EXPECT_TRUE(status.ok()) << status.line("");
-  status = writer->commit();
-  EXPECT_TRUE(status.ok()) << status.line("");
-  auto artifact = rt::Artifact::open(folder.path("tiny.chorus"));
+  auto artifact = chorus::test::compileFile(folder.path("tiny.gguf"),
+                                            folder.path("tiny.chorus"));
   EXPECT_TRUE(artifact.ok()) << artifact.status().line("");
   auto program = rt::Program::load(*artifact);
   EXPECT_TRUE(program.ok()) << program.status().line("");

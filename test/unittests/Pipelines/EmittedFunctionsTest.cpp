@@ -1,10 +1,8 @@
 //===- EmittedFunctionsTest.cpp - What the runtime takes of code ----------===//
 
 #include "../Import/ScratchFolder.h"
-#include "chorus/Pipelines/Compile.h"
+#include "CompileFile.h"
 #include "chorus_rt/Program.h"
-
-#include "mlir/IR/MLIRContext.h"
 
 #include <gtest/gtest.h>
 
@@ -25,19 +23,8 @@ protected:
         %y = arith.addf %x, %x : tensor<?x32xf32>
         return %y : tensor<?x32xf32>
       })";
-    mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-    rt::StatusOr<ImportedModel> model =
-        importModel(folder.path("f.mlir"), {}, context);
-    ASSERT_TRUE(model.ok()) << model.status().line("");
-    rt::StatusOr<ArtifactWriter> writer =
-        ArtifactWriter::create(folder.path("f.chorus"));
-    ASSERT_TRUE(writer.ok()) << writer.status().line("");
-    CompileOptions options;
-    ArtifactCompiler compiler(options, *writer);
-    for (rt::Status status :
-         {compiler.add(*model), compiler.finish(), writer->commit()})
-      ASSERT_TRUE(status.ok()) << status.line("");
-    auto opened = rt::Artifact::open(folder.path("f.chorus"));
+    auto opened = chorus::test::compileFile(folder.path("f.mlir"),
+                                            folder.path("f.chorus"));
     ASSERT_TRUE(opened.ok()) << opened.status().line("");
     artifact = *opened;
   }
