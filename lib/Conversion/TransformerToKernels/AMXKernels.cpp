@@ -179,7 +179,7 @@ LLVM::LLVMFuncOp amxTiles(const Product &p, int64_t rows, int64_t blocks) {
     // State: sums of a row each, then tiles of the last two blocks.
     Values acc = results.load(), older, newer;
     auto step = [&](Value block) {
-      k.prefetch(k.offset(ahead.first, k.mul(block, ahead.step)));
+      ahead.prefetch(p, block);
       Values tiles = tile.multiply(block, [&] {
         if (!older.empty())
           tile.store(k.add(block, -2), older);

@@ -34,7 +34,7 @@ llvm::ArrayRef<CPUTarget> getCPUTargets() {
       /*vnni=*/true,
       /*intRows=*/7,
       /*intPanels=*/2,
-      /*intStreamRows=*/4,
+      /*intStreamRows=*/8,
       /*intScratchBytes=*/27648,
       /*amxRows=*/0,
       /*floatRows=*/8,

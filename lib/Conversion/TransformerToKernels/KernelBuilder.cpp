@@ -149,6 +149,11 @@ void KernelBuilder::prefetch(Value address) {
                          /*cache=*/1);
 }
 
+void KernelBuilder::prefetchToWrite(Value address) {
+  LLVM::Prefetch::create(builder, loc, address, /*rw=*/1, /*hint=*/3,
+                         /*cache=*/1);
+}
+
 Value KernelBuilder::scratch(int64_t bytes) {
   OpBuilder::InsertionGuard guard(builder);
   auto function = builder.getInsertionBlock()

@@ -71,6 +71,8 @@ public:
   void store(Value value, Value address);
   /// Brings the cache line at `address`, which may be invalid, closer.
   void prefetch(Value address);
+  /// The same for a line that will be written.
+  void prefetchToWrite(Value address);
   /// Scratch memory of the current function, 64-byte aligned.
   Value scratch(int64_t bytes);
   /// First `count` of 16 f32 lanes; the others are +0 and not read.

@@ -85,6 +85,15 @@ Values TileSums::load() const {
                   });
 }
 
+void TileSums::prefetch() const {
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      p.k.prefetchToWrite(at(output, outputBytes, row, panel));
+      if (p.residual)
+        p.k.prefetch(at(residual, residualBytes, row, panel));
+    }
+}
+
 void TileSums::storeAs(const Values &sums, bool results) const {
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t panel = 0; panel < panels; ++panel) {
@@ -110,15 +119,22 @@ void TileSums::store(const Values &sums) const {
 LinesAhead linesAhead(const Product &p, Value next, Value tile, int64_t blocks,
                       Value scratch) {
   KernelBuilder &k = p.k;
-  int64_t bytes = blocks * panelBlockBytes(p.weightType);
-  Value line = k.mul(tile, 64 * blocks);
-  Value panel = k.div(line, bytes);
-  Value inside = k.less(panel, k.constant(p.panels));
-  Value first =
-      k.offset(next, k.add(k.mul(panel, panelBytes(p.weightType, p.width)),
-                           k.rem(line, bytes)));
+  constexpr int64_t bytes = 64 * LinesAhead::perBlock; // A tile's in a block.
+  Value inside = k.less(
+      tile, k.constant(llvm::divideCeil(panelBlockBytes(p.weightType), bytes)));
+  Value first = k.offset(next, k.mul(tile, bytes * blocks));
   return {k.select(inside, first, scratch),
           k.select(inside, k.constant(64), k.constant(0))};
+}
+
+void LinesAhead::prefetch(const Product &p, Value block) const {
+  KernelBuilder &k = p.k;
+  for (int64_t panel = 0; panel < p.panels; ++panel)
+    for (int64_t i = 0; i < perBlock; ++i) {
+      Value line = k.mul(k.add(k.mul(block, perBlock), i), step);
+      k.prefetch(k.offset(k.offset(first, line),
+                          panel * panelBytes(p.weightType, p.width)));
+    }
 }
 
 namespace {
@@ -434,7 +450,7 @@ void emitBlock(const Product &p, BlockWeights &weights, int64_t rows,
 /// tile(input, scratch, output, output row bytes, residual, residual row bytes,
 /// first block, end block, stage, prefetch address, prefetch step) where bit 0
 /// of stage says that this is the first chunk of blocks, bit 1 that it is the
-/// last. One line is prefetched a block.
+/// last.
 LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
   KernelBuilder &k = p.k;
   std::string name = p.name("tile") + ".r" + std::to_string(rows);
@@ -453,11 +469,12 @@ LLVM::LLVMFuncOp unpackedTile(const Product &p, int64_t rows) {
   Scratch layout{p};
   TileSums sums{p,           rows,     p.panels,      output,
                 outputBytes, residual, residualBytes, stage};
+  sums.prefetch();
   Values acc =
       k.loop(first, end, 1, sums.load(), [&](Value block, ValueRange state) {
         Values next(state);
         Value index = k.sub(block, first);
-        k.prefetch(k.offset(ahead, k.mul(index, aheadStep)));
+        LinesAhead{ahead, aheadStep}.prefetch(p, index);
         UnpackedBlock weights(
             p, k.offset(scratch, k.mul(index, layout.blockBytes())));
         emitBlock(p, weights, rows, p.panels, input, block, next,
@@ -844,10 +861,14 @@ LLVM::LLVMFuncOp productKernel(KernelBuilder &k, Type weightType, int64_t width,
     });
   };
   std::function<void(int64_t)> byRows = [&](int64_t count) {
-    if (count > target.intStreamRows)
-      return amx ? k.when(k.less(rows, k.constant(target.amxRows)),
-                          runVectorTiles, runAMXTiles)
-                 : runVectorTiles();
+    if (count > target.intStreamRows) {
+      if (!amx)
+        return runVectorTiles();
+      if (tiles.empty())
+        return runAMXTiles();
+      return k.when(k.less(rows, k.constant(target.amxRows)), runVectorTiles,
+                    runAMXTiles);
+    }
     k.when(
         k.equal(rows, k.constant(count)), [&] { runStream(count); },
         [&] { byRows(count + 1); });

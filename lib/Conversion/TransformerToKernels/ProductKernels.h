@@ -61,6 +61,8 @@ struct TileSums {
   int64_t rows, panels;
   Value output, outputBytes, residual, residualBytes, stage;
 
+  /// Asks for the lines that will be read or written.
+  void prefetch() const;
   /// [row][panel]: those of the chunks so far, +0 in the first one.
   Values load() const;
   /// Adds the residual, if any, in the last chunk.
@@ -75,9 +77,14 @@ private:
   bool oneChunk() const { return Scratch{p}.chunkBlocks() >= p.blocks(); }
 };
 
-/// Lines of weights that tiles bring closer while they run, one a block.
+/// Lines of the weights that will be unpacked next. The first tiles ask for
+/// them while they run, at a rate that leaves their own loads alone.
 struct LinesAhead {
-  Value first, step; ///< Address; bytes from one block to the next.
+  static constexpr int64_t perBlock = 4; ///< Of a panel.
+  Value first, step; ///< Address; bytes from one line to the next.
+
+  /// Asks for the lines that go with a tile's block number `block`.
+  void prefetch(const Product &p, Value block) const;
 };
 
 /// Lines of the next chunk, which begins at `next`, for tile number `tile` of a
