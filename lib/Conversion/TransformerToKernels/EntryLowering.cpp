@@ -183,6 +183,10 @@ void EntryLowering::emitCopy(const Dispatch &dispatch) {
   });
 }
 
+/// Rows that a thread gets for its own at least: each block of rows unpacks the
+/// weights of a product again.
+static constexpr int64_t rowsOfThread = 128;
+
 /// Weights of a product whose panels follow each other and read the same terms.
 struct EntryLowering::PanelRun {
   Value start; ///< The first weight.
@@ -249,16 +253,31 @@ void EntryLowering::emitProduct(LinearOp op) {
       2 * inputWidth * width(op.getResult());
   info.weightBytes = panels * bytes;
   info.rowsSymbol = rowsSymbol(op.getResult());
-  parallelFor(info, k.constant(units), [&](Value begin, Value end) {
-    RowBuffer input = buffer(op.getInput()), output = buffer(op.getResult());
-    RowBuffer residual =
-        op.getResidual() ? buffer(op.getResidual()) : RowBuffer{input.base, 0};
-    Value rows = rowCount(op.getResult());
+  // Where there are rows enough, each thread works on rows of its own, which
+  // then stay in its cache from op to op. No rows are no block.
+  auto blocksFor = [&](Value rows) {
+    Value whole = k.div(rows, k.constant(rowsOfThread));
+    Value blocks = k.min(whole, readSlot(threadsSlot, k.i64));
+    return k.min(k.max(blocks, k.constant(1)), rows);
+  };
+  Value count = k.mul(blocksFor(rowCount(op.getResult())), units);
+  parallelFor(info, count, [&](Value begin, Value end) {
     SmallVector<Value> starts;
     for (const PanelRun &run : runs)
       starts.push_back(weightAddress(run.start));
-    /// Unit `unit` of run `number`.
-    auto runUnit = [&](size_t number, Value unit) {
+    Value allRows = rowCount(op.getResult()), blocks = blocksFor(allRows);
+    /// Unit `unit` of run `number` for one block of rows.
+    auto runUnit = [&](size_t number, Value block, Value unit) {
+      auto start = [&](Value number) {
+        return k.div(k.mul(number, allRows), blocks);
+      };
+      Value first = start(block), rows = k.sub(start(k.add(block, 1)), first);
+      auto from = [&](Value tensor) {
+        return RowBuffer{rowAddress(tensor, first), buffer(tensor).rowBytes};
+      };
+      RowBuffer input = from(op.getInput()), output = from(op.getResult());
+      RowBuffer residual =
+          op.getResidual() ? from(op.getResidual()) : RowBuffer{input.base, 0};
       const PanelRun &run = runs[number];
       auto call = [&](LLVM::LLVMFuncOp function, Value panel) {
         Value column = k.mul(k.add(k.mul(panel, panelRows), run.first), 4);
@@ -287,15 +306,17 @@ void EntryLowering::emitProduct(LinearOp op) {
           [&] { call(run.group, k.mul(unit, group)); }, callSingle);
     };
     k.loop(begin, end, 1, [&](Value unit) {
+      Value block = k.div(unit, units);
       std::function<void(size_t, Value)> find = [&](size_t number, Value unit) {
         if (number + 1 == runs.size())
-          return runUnit(number, unit);
+          return runUnit(number, block, unit);
         int64_t mine = runs[number].groups + runs[number].singles;
         k.when(
-            k.less(unit, k.constant(mine)), [&] { runUnit(number, unit); },
+            k.less(unit, k.constant(mine)),
+            [&] { runUnit(number, block, unit); },
             [&] { find(number + 1, k.sub(unit, k.constant(mine))); });
       };
-      find(0, unit);
+      find(0, k.rem(unit, units));
     });
   });
 }
