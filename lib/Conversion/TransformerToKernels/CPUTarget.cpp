@@ -14,6 +14,7 @@ llvm::ArrayRef<CPUTarget> getCPUTargets() {
                                /*intPanels=*/1,
                                /*intStreamRows=*/2,
                                /*intScratchBytes=*/16384,
+                               /*linesAhead=*/1,
                                /*amxRows=*/0,
                                /*floatRows=*/4,
                                /*floatPanels=*/1,
@@ -36,6 +37,7 @@ llvm::ArrayRef<CPUTarget> getCPUTargets() {
       /*intPanels=*/2,
       /*intStreamRows=*/8,
       /*intScratchBytes=*/27648,
+      /*linesAhead=*/4,
       /*amxRows=*/0,
       /*floatRows=*/8,
       /*floatPanels=*/2,
@@ -54,6 +56,7 @@ llvm::ArrayRef<CPUTarget> getCPUTargets() {
         "avx avx2 bmi1 bmi2 f16c fma movbe avx512f avx512bw avx512cd avx512dq "
         "avx512vl avx512_vnni amx_tile amx_int8";
     target.amxRows = 9;
+    target.linesAhead = 2; // A block of 16 rows takes a third of the time.
     return target;
   }();
   static const CPUTarget targets[] = {v3, v4, v4AMX};

@@ -119,7 +119,7 @@ void TileSums::store(const Values &sums) const {
 LinesAhead linesAhead(const Product &p, Value next, Value tile, int64_t blocks,
                       Value scratch) {
   KernelBuilder &k = p.k;
-  constexpr int64_t bytes = 64 * LinesAhead::perBlock; // A tile's in a block.
+  int64_t bytes = 64 * k.target.linesAhead; // A tile's in a block.
   Value inside = k.less(
       tile, k.constant(llvm::divideCeil(panelBlockBytes(p.weightType), bytes)));
   Value first = k.offset(next, k.mul(tile, bytes * blocks));
@@ -129,9 +129,10 @@ LinesAhead linesAhead(const Product &p, Value next, Value tile, int64_t blocks,
 
 void LinesAhead::prefetch(const Product &p, Value block) const {
   KernelBuilder &k = p.k;
+  int64_t count = k.target.linesAhead;
   for (int64_t panel = 0; panel < p.panels; ++panel)
-    for (int64_t i = 0; i < perBlock; ++i) {
-      Value line = k.mul(k.add(k.mul(block, perBlock), i), step);
+    for (int64_t i = 0; i < count; ++i) {
+      Value line = k.mul(k.add(k.mul(block, count), i), step);
       k.prefetch(k.offset(k.offset(first, line),
                           panel * panelBytes(p.weightType, p.width)));
     }

@@ -80,7 +80,6 @@ private:
 /// Lines of the weights that will be unpacked next. The first tiles ask for
 /// them while they run, at a rate that leaves their own loads alone.
 struct LinesAhead {
-  static constexpr int64_t perBlock = 4; ///< Of a panel.
   Value first, step; ///< Address; bytes from one line to the next.
 
   /// Asks for the lines that go with a tile's block number `block`.

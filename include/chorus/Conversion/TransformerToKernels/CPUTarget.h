@@ -29,6 +29,8 @@ struct CPUTarget {
   int64_t intRows, intPanels;
   int64_t intStreamRows;   ///< Up to here weights are unpacked in registers.
   int64_t intScratchBytes; ///< Unpacked weights kept in L1 between tiles.
+  int64_t linesAhead;      ///< Of the next weights of a panel, asked for by a
+                           ///< tile in each block until all are on their way.
   int64_t amxRows; ///< From here on AMX makes the integer sums; 0: nowhere.
   // Products with f32 activations.
   int64_t floatRows, floatPanels;
