@@ -309,6 +309,18 @@ static rt::Status checkEntryOptions(const Options &options) {
   return rt::Status();
 }
 
+static rt::Status checkReplayOptions(const Options &options) {
+  if (options.replay &&
+      (options.hasPrompt() || options.jsonl || options.entry ||
+       options.tokenizeFile || options.echoLogprobs || options.printPrompt ||
+       options.stream || options.n || options.candidate || options.beams ||
+       options.rank || options.tool))
+    return rt::usageError("--replay takes everything from the records: no "
+                          "prompt, number of candidates, rank or other work "
+                          "goes with it");
+  return rt::Status();
+}
+
 static rt::Status checkRequestFileOptions(const Options &options) {
   if (!options.jsonl) {
     if (options.out || options.strict || options.salvage ||
@@ -362,6 +374,7 @@ static rt::Status checkRankingOptions(const Options &options) {
 }
 
 rt::Status run::checkOptions(const Options &options) {
+  CHORUS_RETURN_IF_ERROR(checkReplayOptions(options));
   CHORUS_RETURN_IF_ERROR(checkBeamOptions(options));
   CHORUS_RETURN_IF_ERROR(checkRankingOptions(options));
   CHORUS_RETURN_IF_ERROR(checkRequestFileOptions(options));

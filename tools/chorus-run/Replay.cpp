@@ -16,30 +16,47 @@ using namespace chorus::run;
 /// Records are read at once; a longer file is no record.
 static constexpr size_t maxRecordBytes = size_t(256) << 20;
 
-static rt::Status replayOne(chorus_engine &handle, std::string_view json,
-                            const std::string &file, int64_t number,
+/// The candidate again; empty when it was cancelled.
+static rt::StatusOr<std::vector<rt::Candidate>>
+runAgain(chorus_engine &handle, const rt::RecordedCandidate &recorded) {
+  if (!recorded.beams) {
+    rt::GenerationHooks hooks;
+    hooks.shouldCancel = cancelRequested;
+    rt::StatusOr<Handle<chorus_result>> result =
+        runRequest(handle, recorded.request, hooks);
+    CHORUS_RETURN_IF_ERROR(result.status());
+    return rt::generationOf(**result).candidates;
+  }
+  // A beam depends on all others of its search.
+  rt::StatusOr<rt::BeamResults> beams = rt::engineOf(handle).beamSearch(
+      recorded.request, *recorded.beams, cancelRequested);
+  CHORUS_RETURN_IF_ERROR(beams.status());
+  std::vector<rt::Candidate> found;
+  for (rt::Candidate &beam : beams->candidates)
+    if (beam.index == recorded.request.firstCandidate)
+      found.push_back(std::move(beam));
+  return found;
+}
+
+static rt::Status replayOne(chorus_engine &handle,
+                            const rt::RecordedCandidate &recorded,
                             const Options &options) {
   const rt::Engine &engine = rt::engineOf(handle);
-  rt::StatusOr<rt::RecordedCandidate> recorded =
-      rt::parseRecord(json, file, number, engine.program().model().vocabSize);
-  CHORUS_RETURN_IF_ERROR(recorded.status());
-  CHORUS_RETURN_IF_ERROR(rt::checkReplayable(*recorded, engine.program()));
-  rt::GenerationHooks hooks;
-  hooks.shouldCancel = cancelRequested;
-  rt::StatusOr<Handle<chorus_result>> result =
-      runRequest(handle, recorded->request, hooks);
-  CHORUS_RETURN_IF_ERROR(result.status());
-  const rt::Generation &generation = rt::generationOf(**result);
+  CHORUS_RETURN_IF_ERROR(rt::checkReplayable(recorded, engine.program()));
+  rt::StatusOr<std::vector<rt::Candidate>> again = runAgain(handle, recorded);
+  CHORUS_RETURN_IF_ERROR(again.status());
   CHORUS_RETURN_IF_ERROR(cancellationStatus());
   rt::RecordContext context;
-  context.request = &recorded->request;
-  context.artifactSha256 = recorded->artifactSha256;
-  context.numericProfile = recorded->numericProfile;
+  context.request = &recorded.request;
+  context.beams = recorded.beams;
+  context.artifactSha256 = recorded.artifactSha256;
+  context.numericProfile = recorded.numericProfile;
   context.hasTokenizer = engine.tokenizer() != nullptr;
   CHORUS_RETURN_IF_ERROR(
-      printResults(options, context, generation.candidates,
-                   rt::rankByMeanLogprob(generation.candidates)));
-  return rt::compareReplay(*recorded, generation.candidates.front());
+      printResults(options, context, *again, rt::rankByMeanLogprob(*again)));
+  if (again->empty())
+    again->emplace_back().index = recorded.request.firstCandidate;
+  return rt::compareReplay(recorded, again->front());
 }
 
 rt::Status run::replay(chorus_engine &engine, const Options &options,
@@ -54,10 +71,15 @@ rt::Status run::replay(chorus_engine &engine, const Options &options,
     rest.remove_prefix(std::min(rest.size(), line.size() + 1));
     if (line.find_first_not_of(" \t\r") == std::string_view::npos)
       continue;
-    console.progress("record " + std::to_string(number));
-    rt::Status status = replayOne(engine, line, name, number, options);
-    console.clearProgress();
-    CHORUS_RETURN_IF_ERROR(status);
+    rt::StatusOr<std::vector<rt::RecordedCandidate>> records = rt::parseRecords(
+        line, name, number, rt::engineOf(engine).program().model().vocabSize);
+    CHORUS_RETURN_IF_ERROR(records.status());
+    for (const rt::RecordedCandidate &recorded : *records) {
+      console.progress("record " + std::to_string(number));
+      rt::Status status = replayOne(engine, recorded, options);
+      console.clearProgress();
+      CHORUS_RETURN_IF_ERROR(status);
+    }
   }
   return rt::Status();
 }

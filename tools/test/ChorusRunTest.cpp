@@ -61,6 +61,62 @@ TEST(ChorusRun, ReplayGivesTheRecordAgain) {
   EXPECT_EQ(all.out, first.out);
 }
 
+TEST(ChorusRun, ReplaysAnyRecord) {
+  auto expectReplayed = [](const std::string &records, const std::string &out) {
+    ToolResult again =
+        runToy({"--replay", writeTemporary("any.json", records), "--json"});
+    EXPECT_EQ(again.exitCode, 0) << again.err;
+    EXPECT_EQ(again.out, out);
+  };
+  // Beams: without the scores, which belong to the search.
+  ToolResult beams = runToy(
+      {"--prompt", "hello", "--beams", "3", "--max-tokens", "6", "--json"});
+  ASSERT_EQ(beams.lines().size(), 3u) << beams.err;
+  std::string plain;
+  for (const std::string &line : beams.lines()) {
+    size_t scores = line.find(",\"scores\":"),
+           origin = line.find(",\"artifact_sha256\":");
+    plain += line.substr(0, scores) + line.substr(origin) + "\n";
+  }
+  expectReplayed(beams.out, plain);
+  json wrong = json::parse(beams.lines()[1]);
+  wrong["token_ids"][1] = (wrong["token_ids"][1].get<int>() + 1) % 256;
+  ToolResult differs =
+      runToy({"--replay", writeTemporary("wrong.json", wrong.dump())});
+  EXPECT_EQ(differs.exitCode, 1);
+  EXPECT_TRUE(contains(differs.err, "candidate 1: token 1 is")) << differs.err;
+
+  // A request's line of a JSONL run: its candidates; one that failed has none.
+  std::string in = writeTemporary(
+      "in.jsonl", "{\"id\":\"a\",\"prompt\":\"hello\",\"n\":3,\"max_tokens\":"
+                  "5,\"allowed\":[70,71,72]}\n{\"prompt\":7}\n");
+  ToolResult requests = runToy({"--jsonl", in, "--out", "-"}),
+             candidates = runToy(
+                 {"--jsonl", in, "--out", "-", "--records", "candidate"});
+  ASSERT_EQ(requests.lines().size(), 2u) << requests.err;
+  ASSERT_EQ(candidates.lines().size(), 4u) << candidates.err;
+  std::string records;
+  for (size_t i = 0; i < 3; ++i)
+    records += candidates.lines()[i] + "\n";
+  expectReplayed(requests.out, records);
+}
+
+TEST(ChorusRun, ReplayTakesAllFromTheRecord) {
+  std::string record = writeTemporary(
+      "record.json",
+      runToy({"--prompt", "hello", "--max-tokens", "4", "--json"}).out);
+  for (std::vector<std::string> more : std::vector<std::vector<std::string>>{
+           {"--prompt", "x"},
+           {"-n", "2"},
+           {"--rank", "vote"},
+           {"--jsonl", record, "--out", "-"}}) {
+    more.insert(more.end(), {"--replay", record});
+    ToolResult result = runToy(more);
+    EXPECT_EQ(result.exitCode, 2) << more[0];
+    EXPECT_TRUE(contains(result.err, "--replay takes everything")) << more[0];
+  }
+}
+
 TEST(ChorusRun, ReplayTellsWhatDiffers) {
   ToolResult first =
       runToy({"--prompt", "hello", "--max-tokens", "4", "--json"});
@@ -96,6 +152,14 @@ TEST(ChorusRun, ReplayTellsWhatDiffers) {
   ToolResult broken = runToy({"--replay", writeTemporary("broken.json", "{")});
   EXPECT_EQ(broken.exitCode, 3);
   EXPECT_TRUE(contains(broken.err, "J01")) << broken.err;
+  std::string deep = record.dump();
+  size_t stop = deep.find("\"stop\":[") + 8, levels = 200000;
+  deep.insert(stop, std::string(levels, '['));
+  deep.insert(stop + levels, std::string(levels, ']'));
+  ToolResult nested = runToy({"--replay", writeTemporary("deep.json", deep)});
+  EXPECT_EQ(nested.exitCode, 3);
+  EXPECT_TRUE(contains(nested.err, "J01: ")) << nested.err;
+  EXPECT_TRUE(contains(nested.err, "nested deeper than 8")) << nested.err;
 }
 
 TEST(ChorusRun, RecordsInCandidateOrder) {

@@ -3,11 +3,13 @@
 #ifndef CHORUS_RT_REPLAY_H
 #define CHORUS_RT_REPLAY_H
 
+#include "chorus_rt/BeamSearch.h"
 #include "chorus_rt/Generation.h"
 #include "chorus_rt/Program.h"
 #include "chorus_rt/Status.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,17 +19,21 @@ namespace chorus::rt {
 /// What a record says about its candidate.
 struct RecordedCandidate {
   Request request; ///< For this one candidate.
+  /// Where it is a beam; `request.firstCandidate` is its number.
+  std::optional<BeamOptions> beams;
   std::vector<int32_t> tokenIds;
   std::vector<float> logprobs;
   std::string artifactSha256, numericProfile;
 };
 
-/// Reads a record: one JSON object, as Record.h writes it, from line `number`
-/// of `file`. Errors, exit code 3: J01 (no JSON), J04 (a field is missing or
-/// has another type), and those of RequestLine.h for its values.
-StatusOr<RecordedCandidate> parseRecord(std::string_view json,
-                                        const std::string &file, int64_t number,
-                                        int64_t vocabSize);
+/// Reads line `number` of `file`: a record, as Record.h writes it, or a request
+/// of a JSONL run, whose `candidates` are records. Errors, exit code 3: J01 (no
+/// JSON, nested too deeply), J04 (a field is missing or has another type), and
+/// those of RequestLine.h and BeamOptions for its values.
+StatusOr<std::vector<RecordedCandidate>> parseRecords(std::string_view json,
+                                                      const std::string &file,
+                                                      int64_t number,
+                                                      int64_t vocabSize);
 
 /// Whether `program` gives the record's bits again. Usage error that names the
 /// difference: another artifact or another numeric profile.
