@@ -235,6 +235,8 @@ bool Parser::readField(size_t field) {
   allowed.clear();
   if (!readIds("allowed", allowed))
     return false;
+  if (allowed.empty()) // To the sampler, no list: all are allowed.
+    found("N02", "allowed", "is empty, so that every token would be masked");
   std::sort(allowed.begin(), allowed.end());
   return true;
 }

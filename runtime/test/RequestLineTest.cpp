@@ -203,7 +203,7 @@ TEST_F(RequestLineTest, J04_KeysAndTypes) {
   });
   expectGood({with("\"n\":4"), with("\"temperature\":1"), with("\"stop\":[]"),
               with("\"stop\":\"x\""), with("\"logit_bias\":{\"1\":2}"),
-              with("\"allowed\":[]"), "{\"prompt_ids\":[1]}",
+              with("\"allowed\":[1]"), "{\"prompt_ids\":[1]}",
               "{\"messages\":[{\"role\":\"user\",\"content\":\"\"}]}"});
 }
 
@@ -274,6 +274,12 @@ TEST_F(RequestLineTest, J07_StopStringsAndTokenIds) {
   expectGood({strings(1024), with("\"stop\":\"a\""),
               with("\"logit_bias\":{\"99\":1,\"0\":1}"),
               with("\"allowed\":[99,0]"), "{\"prompt_ids\":[99,0]}"});
+}
+
+/// Without any list all tokens are allowed: an empty one must not become that.
+TEST_F(RequestLineTest, N02_EmptyListOfAllowedTokens) {
+  expectRefused({{with("\"allowed\":[]"), "N02", "allowed", "is empty"}});
+  expectGood({with("\"allowed\":[0]"), with("")});
 }
 
 TEST_F(RequestLineTest, T09_InvalidText) {

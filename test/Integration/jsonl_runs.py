@@ -261,6 +261,8 @@ def bad_lines(suite, model):
                                      {"prompt": "p", "logit_bias": {"300": 1}}),
         "J07 allowed past the logits": ({"prompt": "p", "allowed": [301]}, "2", "allowed is 0 to 300",
                                         {"prompt": "p", "allowed": [300]}),
+        "N02 no token allowed": ({"prompt": "p", "allowed": []}, "2", "every token would be masked",
+                                 {"prompt": "p", "allowed": [0]}),
         "T09 lone surrogate": (b'{"id":"x","prompt":"\\ud800"}', "x", "lone surrogate",
                                b'{"id":"x","prompt":"\\ud83d\\ude00"}'),
     }
