@@ -302,6 +302,19 @@ Parser::takeWord(std::initializer_list<std::string_view> words) {
   return std::nullopt;
 }
 
+/// The value of a number of JSON; what the type cannot hold is 0 or infinite.
+template <typename Real> static Real toReal(std::string_view digits) {
+  Real value = 0;
+  auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc::result_out_of_range)
+    return value;
+  bool tiny = digits.find("e-") != std::string_view::npos ||
+              digits.find("E-") != std::string_view::npos;
+  value = tiny ? 0 : std::numeric_limits<Real>::infinity();
+  return digits.front() == '-' ? -value : value;
+}
+
 bool Parser::readReal(const RealField &field) {
   double &value = parsed.request.sampling.*field.member;
   // No JSON, but what writers of numbers make of these: out of every range.
@@ -317,15 +330,7 @@ bool Parser::readReal(const RealField &field) {
   std::string_view digits;
   if (!cursor.readNumber(digits))
     return false;
-  auto [end, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error == std::errc::result_out_of_range) {
-    bool tiny = digits.find("e-") != std::string_view::npos ||
-                digits.find("E-") != std::string_view::npos;
-    value = tiny ? 0 : std::numeric_limits<double>::infinity();
-    if (digits.front() == '-')
-      value = -value;
-  }
+  value = toReal<double>(digits);
   return true;
 }
 
@@ -445,11 +450,7 @@ bool Parser::readLogitBias() {
     std::string_view digits;
     if (!cursor.readNumber(digits))
       return false;
-    float value = 0;
-    if (std::from_chars(digits.data(), digits.data() + digits.size(), value)
-            .ec != std::errc())
-      value = std::numeric_limits<float>::infinity();
-    bias.emplace_back(id, value);
+    bias.emplace_back(id, toReal<float>(digits));
   } while (cursor.take(','));
   std::sort(bias.begin(), bias.end());
   return cursor.expect('}');

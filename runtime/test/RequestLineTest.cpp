@@ -235,7 +235,8 @@ TEST_F(RequestLineTest, J05_OutOfRange) {
       {with("\"top_k\":-1"), "J05", "top_k", "is -1, allowed is 0"},
       {with("\"min_tokens\":-1"), "J05", "min_tokens", "is -1"},
       {with("\"logit_bias\":{\"1\":1e9}"), "J05", "logit_bias", "1000"},
-      {with("\"logit_bias\":{\"1\":1e99}"), "J05", "logit_bias", "1000"},
+      {with("\"logit_bias\":{\"1\":1e99}"), "J05", "logit_bias", "is inf"},
+      {with("\"logit_bias\":{\"1\":-1e99}"), "J05", "logit_bias", "is -inf"},
   });
   expectGood({with("\"temperature\":0"), with("\"temperature\":1000"),
               with("\"temperature\":1e-999"), with("\"top_p\":1"),
@@ -243,7 +244,8 @@ TEST_F(RequestLineTest, J05_OutOfRange) {
               with("\"max_tokens\":9223372036854775807"),
               with("\"max_tokens\":1"), with("\"seed\":18446744073709551615"),
               with("\"top_k\":0"), with("\"min_tokens\":0"),
-              with("\"logit_bias\":{\"1\":-1000}")});
+              with("\"logit_bias\":{\"1\":-1000}"),
+              with("\"logit_bias\":{\"1\":1e-99}")});
 }
 
 TEST_F(RequestLineTest, J07_StopStringsAndTokenIds) {
