@@ -227,7 +227,13 @@ rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
 
   ProgressText progressText;
   rt::JsonlHooks hooks;
-  hooks.promptOf = std::ref(promptOf);
+  hooks.promptOf =
+      [&](const rt::RequestLine &line) -> rt::StatusOr<std::vector<int32_t>> {
+    // Before the work: what its line's error is must not end the run.
+    if (line.answer)
+      CHORUS_RETURN_IF_ERROR(ranker->checkReference(*line.answer));
+    return promptOf(line);
+  };
   hooks.describe =
       [&](const rt::RequestLine &line, const rt::RecordContext &context,
           const rt::Generation &generation) -> rt::StatusOr<rt::RequestText> {

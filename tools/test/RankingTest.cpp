@@ -268,6 +268,32 @@ std::vector<json> runFile(const std::vector<json> &lines,
   return all;
 }
 
+/// A reference answer is a line's: what is wrong with it ends no run.
+TEST(Ranking, AReferenceThatThePatternCannotReadIsItsLinesError) {
+  std::string in = writeTemporary(
+      "references.jsonl", "{\"id\":\"a\",\"prompt\":\"x\",\"answer\":\"aaa\"}\n"
+                          "{\"id\":\"b\",\"prompt\":\"x\",\"answer\":\"" +
+                              std::string(60, 'a') +
+                              "b\"}\n{\"id\":\"c\",\"prompt\":\"x\"}\n");
+  std::vector<std::string> arguments = {
+      "--jsonl",          in,       "--out",        "-",
+      "--answer-pattern", "(a+)+$", "--max-tokens", "3"};
+  ToolResult result = runToy(arguments);
+  EXPECT_EQ(result.exitCode, 1) << result.err;
+  ASSERT_EQ(result.lines().size(), 3u) << result.err;
+  EXPECT_EQ(json::parse(result.lines()[0])["candidates"].size(), 1u);
+  json failed = json::parse(result.lines()[1]);
+  EXPECT_EQ(failed["id"], "b");
+  EXPECT_EQ(failed["error"]["code"], "limit");
+  EXPECT_NE(std::string(failed["error"]["message"]).find("too long"),
+            std::string::npos);
+  EXPECT_EQ(json::parse(result.lines()[2])["candidates"].size(), 1u);
+  arguments.emplace_back("--strict");
+  ToolResult strict = runToy(arguments);
+  EXPECT_EQ(strict.exitCode, 3) << strict.err;
+  EXPECT_NE(strict.err.find("references.jsonl:2"), std::string::npos);
+}
+
 TEST(Ranking, RequestsHaveVotesAndPassAtK) {
   std::vector<json> lines;
   lines.reserve(3);

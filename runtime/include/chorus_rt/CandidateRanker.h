@@ -61,6 +61,12 @@ public:
   /// Whether a verifier reads a template.
   bool hasJudge() const { return judge.has_value(); }
 
+  /// Whether rank() can use this `reference`. Error `limit` (exit 4) where the
+  /// answer pattern takes too long on it.
+  Status checkReference(const std::string &reference) const {
+    return answers.reference(reference).status();
+  }
+
   /// `messages`: what a verifier's template sees; an empty array where there is
   /// no text. `reference`: the right answer. What is wrong with single
   /// candidates stands in the result. Errors end the run: those of the
