@@ -20,6 +20,20 @@ std::string_view finishReasonName(FinishReason reason) {
   return "";
 }
 
+Status Request::validate(int64_t vocabSize) const {
+  if (candidates < (scoredTokens.empty() ? 1 : 0) || candidates > maxCandidates)
+    return usageError("n is " + std::to_string(candidates) +
+                      ", allowed is 1 to " + std::to_string(maxCandidates));
+  if (firstCandidate < 0 || firstCandidate > UINT32_MAX - maxCandidates)
+    return usageError("candidate is " + std::to_string(firstCandidate) +
+                      ", allowed is 0 to " +
+                      std::to_string(UINT32_MAX - maxCandidates));
+  if (maxTokens < 1)
+    return usageError("max-tokens is " + std::to_string(maxTokens) +
+                      ", allowed is 1 and up");
+  return sampling.validate(vocabSize);
+}
+
 double Candidate::meanLogprob() const {
   double sum = 0;
   auto nextForced = forced.begin();

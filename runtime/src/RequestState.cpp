@@ -23,21 +23,7 @@ static Status notFinite() {
 
 Status RequestState::check(const Request &request,
                            const GenerationRules &rules) {
-  bool scores = !request.scoredTokens.empty();
-  if (request.candidates < (scores ? 0 : 1) ||
-      request.candidates > Request::maxCandidates)
-    return usageError("n is " + std::to_string(request.candidates) +
-                      ", allowed is 1 to " +
-                      std::to_string(Request::maxCandidates));
-  if (request.firstCandidate < 0 ||
-      request.firstCandidate > UINT32_MAX - Request::maxCandidates)
-    return usageError("candidate is " + std::to_string(request.firstCandidate) +
-                      ", allowed is 0 to " +
-                      std::to_string(UINT32_MAX - Request::maxCandidates));
-  if (request.maxTokens < 1)
-    return usageError("max-tokens is " + std::to_string(request.maxTokens) +
-                      ", allowed is 1 and up");
-  CHORUS_RETURN_IF_ERROR(request.sampling.validate(rules.vocabSize));
+  CHORUS_RETURN_IF_ERROR(request.validate(rules.vocabSize));
   if (request.values && !rules.valueHead)
     return usageError("values are wanted, and the model has no value head");
   if (request.prompt.empty())

@@ -8,6 +8,7 @@
 
 #include "chorus_rt/CandidateRanker.h"
 #include "chorus_rt/JsonlRun.h"
+#include "chorus_rt/StopStrings.h"
 
 #include <nlohmann/json.hpp>
 
@@ -207,6 +208,10 @@ rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
   rt::StatusOr<rt::Request> defaults =
       makeRequest(options, engine.program().model().sampling);
   CHORUS_RETURN_IF_ERROR(defaults.status());
+  // A wrong flag is no line's fault.
+  CHORUS_RETURN_IF_ERROR(
+      defaults->validate(engine.program().model().vocabSize));
+  CHORUS_RETURN_IF_ERROR(rt::StopStrings::create(defaults->stop).status());
   PromptMaker promptOf(engine, options);
   rt::JsonlOptions run;
   run.input = options.jsonl.value_or("");

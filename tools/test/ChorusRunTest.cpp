@@ -470,6 +470,17 @@ TEST(ChorusRun, BadCommandLinesSayWhatIsAllowed) {
   };
   refuse({"--prompt", "x", "-n", "0"}, "allowed is 1 to 65536");
   refuse({"--prompt", "x", "-n", "1000000000"}, "allowed is 1 to 65536");
+  // With --jsonl it is the flag's fault, too, and no line's.
+  std::string in = writeTemporary("flags.jsonl", "{\"prompt\":\"x\"}\n");
+  for (std::vector<std::string> flags :
+       std::vector<std::vector<std::string>>{{"--top-p", "2"},
+                                             {"--max-tokens", "0"},
+                                             {"--logit-bias", "258=1"},
+                                             {"--stop", ""}}) {
+    std::string name = flags[0];
+    flags.insert(flags.end(), {"--jsonl", in, "--out", "-"});
+    refuse(flags, (name + " ").c_str());
+  }
   refuse({"--prompt", "x", "--top-p", "2"}, "--top-p is 2, allowed is above 0");
   refuse({"--prompt", "x", "--top-p", "0"}, "--top-p is 0, allowed is above 0");
   refuse({"--prompt", "x", "--temperature", "-1"}, "allowed is 0 or 0.001");

@@ -40,6 +40,10 @@ struct Request {
   bool values = false;
   /// GSM8K's calculator writes results into the candidates: Calculator.h.
   bool calculator = false;
+
+  /// Usage error that names the field and its range, for all but the prompt and
+  /// the stop strings (StopStrings.h). `vocabSize` bounds token ids.
+  Status validate(int64_t vocabSize) const;
 };
 
 enum class FinishReason {
