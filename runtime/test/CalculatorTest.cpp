@@ -46,6 +46,13 @@ TEST(Calculator, LooksOnlyWhereTheTextEndsInAnEqualsSign) {
   EXPECT_EQ(calculatorContinuation("<<1+2="), "3>>");
 }
 
+// As Python's split, which the published rule uses.
+TEST(Calculator, OpeningsAreCountedFromTheLeft) {
+  EXPECT_EQ(calculatorContinuation("<<<1+2="), std::nullopt);
+  EXPECT_EQ(calculatorContinuation("<<<<1+2="), "3>>");
+  EXPECT_EQ(calculatorContinuation("<<4<<<1+2="), std::nullopt);
+}
+
 // Expected values are Python's.
 TEST(Calculator, Powers) {
   EXPECT_EQ(value("-2**2"), "-4");
@@ -132,6 +139,9 @@ TEST(Calculator, HookFollowsEachCandidate) {
   EXPECT_EQ(forced(0, "12>>12, then <<12-"), "");
   EXPECT_EQ(forced(0, "2="), "10>>");
   EXPECT_EQ(forced(1, "5>>="), "");
+  EXPECT_EQ(forced(2, "<<"), "");
+  EXPECT_EQ(forced(2, "<"), "");
+  EXPECT_EQ(forced(2, "5="), "");
 }
 
 } // namespace

@@ -264,12 +264,22 @@ std::string print(const Number &value) {
   return std::string(buffer, end.ptr);
 }
 
+/// Where the last "<<" begins, or npos. They are counted from the left, as by
+/// Python's split: in "<<<" the third one is text behind.
+size_t findLastOpening(std::string_view text) {
+  size_t last = std::string_view::npos;
+  for (size_t at = text.find("<<"); at != std::string_view::npos;
+       at = text.find("<<", at + 2))
+    last = at;
+  return last;
+}
+
 } // namespace
 
 std::optional<std::string> calculatorContinuation(std::string_view text) {
   if (text.empty() || text.back() != '=')
     return std::nullopt;
-  size_t open = text.rfind("<<");
+  size_t open = findLastOpening(text);
   if (open == std::string_view::npos)
     return std::nullopt;
   std::string_view rest = text.substr(open + 2);
@@ -292,7 +302,7 @@ ForceCallback calculatorHook(const Tokenizer &tokenizer) {
       [texts, &tokenizer](const TokenEvent &event, std::vector<int32_t> &next) {
         std::string &text = (*texts)[event.candidate];
         text += event.textDelta;
-        size_t open = text.rfind("<<");
+        size_t open = findLastOpening(text);
         // Without one, the next piece may make it.
         text.erase(0, open != std::string::npos ? open
                                                 : text.size() - !text.empty());
