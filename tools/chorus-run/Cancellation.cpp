@@ -17,13 +17,23 @@ static void onSignal(int signal) {
   caughtSignal = signal;
 }
 
-void run::catchSignals() {
-  struct sigaction action{};
-  action.sa_handler = onSignal;
-  sigemptyset(&action.sa_mask);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP})
+static void exitAtOnce(int signal) { _exit(128 + signal); }
+
+static void handleSignals(void (*handler)(int)) {
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before{}, action{};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler == SIG_IGN)
+      continue;
+    action.sa_handler = handler;
+    sigemptyset(&action.sa_mask);
     sigaction(signal, &action, nullptr);
+  }
 }
+
+void run::exitOnSignals() { handleSignals(exitAtOnce); }
+
+void run::catchSignals() { handleSignals(onSignal); }
 
 bool run::cancelRequested() { return caughtSignal != 0; }
 

@@ -7,8 +7,12 @@
 
 namespace chorus::run {
 
-/// From now on SIGINT, SIGTERM and SIGHUP ask for an end; a second one ends the
-/// process at once.
+/// From now on SIGINT, SIGTERM and SIGHUP end the process at once, with the
+/// exit code that cancellationStatus() has. One that is ignored stays so, as
+/// nohup wants it.
+void exitOnSignals();
+
+/// From now on they ask for an end; a second one ends the process at once.
 void catchSignals();
 
 /// Whether such a signal has come.

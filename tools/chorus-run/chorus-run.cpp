@@ -205,6 +205,7 @@ static rt::Status runTool(const Options &options, tool::Console &console) {
 
 int main(int argc, char **argv) {
   rt::FileMapping::installFaultHandler();
+  exitOnSignals();
   Options options;
   tool::ToolDescription description;
   description.name = "chorus-run";

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <sys/stat.h>
 
 using namespace chorus::test;
 using nlohmann::json;
@@ -615,7 +616,24 @@ TEST(ChorusRun, SignalsEndTheRun) {
                                input);
     expectError(result, exitCode, "stopped by SIG");
     EXPECT_EQ(result.out, "");
+    // Before there is anything to stop: while the prompt is waited for.
+    std::string fifo = temporaryFolder() + "/prompt" + std::to_string(signal);
+    ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+    EXPECT_EQ(runToy({"--prompt-file", fifo}, input).exitCode, exitCode);
   }
+}
+
+/// nohup, and a shell's jobs in the background, ignore some.
+TEST(ChorusRun, IgnoredSignalsStayIgnored) {
+  auto before = std::signal(SIGHUP, SIG_IGN);
+  ToolInput input;
+  input.signal = SIGHUP;
+  input.signalAfterMs = 100;
+  ToolResult result = runToy(
+      {"--prompt", "x", "-n", "256", "--max-tokens", "1000", "--ignore-eos"},
+      input);
+  std::signal(SIGHUP, before);
+  EXPECT_EQ(result.exitCode, 0) << result.err;
 }
 
 // The rows of runs of many requests are in test/Integration/jsonl_runs.py; this
