@@ -64,8 +64,19 @@ static Status checkMessages(const Json &messages, const std::string &place) {
   return Status();
 }
 
-StatusOr<Json> parseMessages(std::string_view json,
-                             const std::string &place) try {
+static Status checkTools(const Json &tools, const std::string &place) {
+  if (!tools.is_array() || tools.empty())
+    return refused("T01", place, "needed is an array of tools");
+  for (size_t i = 0; i < tools.size(); ++i)
+    if (!tools[i].is_object())
+      return refused("T01", place + ": [" + std::to_string(i) + "]",
+                     "a tool is an object");
+  return Status();
+}
+
+/// Any JSON text that is part of a prompt.
+static StatusOr<Json> parseJson(std::string_view json,
+                                const std::string &place) {
   if (json.size() > Tokenizer::maxTextBytes)
     return limitError("T08", place,
                       std::to_string(json.size()) + " bytes, allowed are " +
@@ -76,9 +87,8 @@ StatusOr<Json> parseMessages(std::string_view json,
       at != std::string_view::npos)
     return refused("T01", place + " @" + std::to_string(at),
                    "nested deeper than " + std::to_string(maxMessageDepth));
-  Json messages;
   try {
-    messages = Json::parse(json);
+    return Json::parse(json);
   } catch (const Json::parse_error &error) {
     // The text is UTF-8, so that a surrogate can only be an escape.
     bool surrogate = std::string_view(error.what()).find("surrogate") !=
@@ -89,8 +99,23 @@ StatusOr<Json> parseMessages(std::string_view json,
   } catch (const Json::out_of_range &) { // 1e999 is JSON.
     return refused("T01", place, "a number is out of range");
   }
-  CHORUS_RETURN_IF_ERROR(checkMessages(messages, place));
+}
+
+StatusOr<Json> parseMessages(std::string_view json,
+                             const std::string &place) try {
+  StatusOr<Json> messages = parseJson(json, place);
+  CHORUS_RETURN_IF_ERROR(messages.status());
+  CHORUS_RETURN_IF_ERROR(checkMessages(*messages, place));
   return messages;
+} catch (const std::bad_alloc &) {
+  return promptOutOfMemory();
+}
+
+StatusOr<Json> parseTools(std::string_view json, const std::string &place) try {
+  StatusOr<Json> tools = parseJson(json, place);
+  CHORUS_RETURN_IF_ERROR(tools.status());
+  CHORUS_RETURN_IF_ERROR(checkTools(*tools, place));
+  return tools;
 } catch (const std::bad_alloc &) {
   return promptOutOfMemory();
 }
@@ -116,12 +141,14 @@ static StatusOr<Prompt> render(const Tokenizer &tokenizer,
 
 StatusOr<Prompt> promptFromMessages(const Tokenizer &tokenizer,
                                     std::string templateSource,
-                                    const Json &messages,
+                                    const Json &messages, const Json &tools,
                                     bool parseSpecial) try {
   StatusOr<ChatTemplate> chat = ChatTemplate::parse(std::move(templateSource));
   CHORUS_RETURN_IF_ERROR(chat.status());
   Json variables;
   variables["messages"] = messages;
+  if (!tools.is_null())
+    variables["tools"] = tools;
   variables["add_generation_prompt"] = true;
   StatusOr<Prompt> prompt = render(tokenizer, *chat, std::move(variables));
   CHORUS_RETURN_IF_ERROR(prompt.status());

@@ -216,8 +216,9 @@ int chorus_render_chat(chorus_engine *engine, const char *messages,
     StatusOr<nlohmann::ordered_json> parsed =
         parseMessages({messages, length}, "messages");
     CHORUS_RETURN_IF_ERROR(parsed.status());
-    StatusOr<Prompt> prompt = promptFromMessages(
-        *tokenizer, std::move(source), *parsed, /*parseSpecial=*/false);
+    StatusOr<Prompt> prompt = promptFromMessages(*tokenizer, std::move(source),
+                                                 *parsed, /*tools=*/nullptr,
+                                                 /*parseSpecial=*/false);
     CHORUS_RETURN_IF_ERROR(prompt.status());
     return giveIds(prompt->ids, ids);
   });

@@ -27,6 +27,8 @@ rt::Status run::chat(chorus_engine &handle, const Options &options) {
       makeRequest(options, engine.program().model().sampling);
   CHORUS_RETURN_IF_ERROR(request.status());
   request->candidates = 1;
+  rt::StatusOr<nlohmann::ordered_json> tools = readTools(options);
+  CHORUS_RETURN_IF_ERROR(tools.status());
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();
   if (options.system)
     messages.push_back({{"role", "system"}, {"content", *options.system}});
@@ -42,7 +44,7 @@ rt::Status run::chat(chorus_engine &handle, const Options &options) {
       continue;
     messages.push_back({{"role", "user"}, {"content", line}});
     rt::StatusOr<rt::Prompt> prompt = rt::promptFromMessages(
-        *engine.tokenizer(), *source, messages, options.parseSpecial);
+        *engine.tokenizer(), *source, messages, *tools, options.parseSpecial);
     CHORUS_RETURN_IF_ERROR(prompt.status());
     request->prompt = std::move(prompt->ids);
     StreamPrinter printer(/*json=*/false, /*several=*/false);

@@ -99,6 +99,15 @@ rt::StatusOr<std::string> run::chatTemplate(const Options &options,
   return std::string(model.chatTemplate);
 }
 
+rt::StatusOr<nlohmann::ordered_json> run::readTools(const Options &options) {
+  if (!options.tools)
+    return nlohmann::ordered_json();
+  rt::StatusOr<std::string> json =
+      readText(*options.tools, rt::Tokenizer::maxTextBytes);
+  CHORUS_RETURN_IF_ERROR(json.status());
+  return rt::parseTools(*json, rt::escapeForMessage(*options.tools));
+}
+
 /// Messages of --messages, or the text as one.
 static rt::StatusOr<nlohmann::ordered_json>
 collectMessages(const Options &options, const std::string &text) {
@@ -154,8 +163,10 @@ rt::StatusOr<rt::Prompt> run::makePrompt(const Options &options,
                               options.parseSpecial);
   rt::StatusOr<std::string> source = chatTemplate(options, model);
   CHORUS_RETURN_IF_ERROR(source.status());
+  rt::StatusOr<nlohmann::ordered_json> tools = readTools(options);
+  CHORUS_RETURN_IF_ERROR(tools.status());
   return rt::promptFromMessages(*tokenizer, std::move(*source), messages,
-                                options.parseSpecial);
+                                *tools, options.parseSpecial);
 }
 
 /// Reads a line without its newline; false at the end of the file.

@@ -27,6 +27,9 @@ rt::StatusOr<std::vector<int32_t>> parseIds(std::string_view text);
 rt::StatusOr<std::string> chatTemplate(const Options &options,
                                        const rt::ModelInfo &model);
 
+/// What --tools gives; null without.
+rt::StatusOr<nlohmann::ordered_json> readTools(const Options &options);
+
 /// The prompt that the options give. `tokenizer` may be null for --prompt-ids.
 /// `messages` becomes what a verifier sees of it: the chat's messages, or the
 /// text as a message of the user; an empty array where there are only ids.

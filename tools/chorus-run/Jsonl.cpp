@@ -24,8 +24,9 @@ namespace {
 /// Makes the prompts of a file's lines, as the flags make that of one prompt.
 class PromptMaker {
 public:
-  PromptMaker(const rt::Engine &engine, const Options &options)
-      : tokenizer(engine.tokenizer()), options(options) {
+  PromptMaker(const rt::Engine &engine, const Options &options, Json tools)
+      : tokenizer(engine.tokenizer()), options(options),
+        tools(std::move(tools)) {
     rt::StatusOr<std::string> source =
         chatTemplate(options, engine.program().model());
     templateStatus = source.status();
@@ -56,6 +57,8 @@ public:
           rt::sha256(templateSource.data(), templateSource.size());
       all.emplace_back("template", digest.ok() ? rt::toHex(*digest) : "");
     }
+    if (options.tools)
+      all.emplace_back("tools", tools.dump());
     return all;
   }
 
@@ -87,12 +90,13 @@ private:
     CHORUS_RETURN_IF_ERROR(templateStatus);
     rt::StatusOr<Json> messages = messagesOf(line);
     CHORUS_RETURN_IF_ERROR(messages.status());
-    return rt::promptFromMessages(*tokenizer, templateSource, *messages,
+    return rt::promptFromMessages(*tokenizer, templateSource, *messages, tools,
                                   options.parseSpecial);
   }
 
   const rt::Tokenizer *tokenizer;
   const Options &options;
+  Json tools;
   rt::Status templateStatus;
   std::string templateSource;
 };
@@ -212,7 +216,9 @@ rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
   CHORUS_RETURN_IF_ERROR(
       defaults->validate(engine.program().model().vocabSize));
   CHORUS_RETURN_IF_ERROR(rt::StopStrings::create(defaults->stop).status());
-  PromptMaker promptOf(engine, options);
+  rt::StatusOr<Json> tools = readTools(options);
+  CHORUS_RETURN_IF_ERROR(tools.status());
+  PromptMaker promptOf(engine, options, std::move(*tools));
   rt::JsonlOptions run;
   run.input = options.jsonl.value_or("");
   run.output = options.out.value_or("");

@@ -49,6 +49,10 @@ static void addPromptOptions(CLI::App &app, Options &options) {
                  "stdin")
       ->check(tool::readablePath(true))
       ->group(group);
+  app.add_option("--tools", options.tools,
+                 "JSON file with an array of tools, for the chat template")
+      ->check(tool::readablePath())
+      ->group(group);
   app.add_flag("--chat", options.chat,
                "Render the prompt with the chat template, as user message")
       ->group(group);
@@ -390,8 +394,9 @@ rt::Status run::checkOptions(const Options &options) {
                           "gives all messages itself");
   // Without any prompt there is a chat, or a file that may have messages.
   bool rendersChat = options.chat || options.messages || !options.hasPrompt();
-  if ((options.system || options.templateFile) && !rendersChat)
-    return rt::usageError("--system and --template need --chat or --messages");
+  if ((options.system || options.templateFile || options.tools) && !rendersChat)
+    return rt::usageError(
+        "--system, --template and --tools need --chat or --messages");
   if (options.echoLogprobs && !options.json)
     return rt::usageError("--echo-logprobs needs --json");
   int64_t n = options.n.value_or(1);

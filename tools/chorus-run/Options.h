@@ -22,7 +22,7 @@ struct Options {
   // Prompt. At most one of the first four.
   std::optional<std::string> prompt, promptFile, promptIds, messages;
   bool chat = false;
-  std::optional<std::string> system, templateFile;
+  std::optional<std::string> system, templateFile, tools;
   bool parseSpecial = false;
   bool printPrompt = false;
 

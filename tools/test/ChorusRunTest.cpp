@@ -543,6 +543,44 @@ TEST(ChorusRun, T08_TextOver16MiB) {
   expectError(runToy({"--prompt-file", path}), 4, "T08");
 }
 
+TEST(ChorusRun, ToolsReachTheTemplate) {
+  std::string source = writeTemporary(
+      "tools.jinja",
+      "{% if tools is defined %}{% for tool in tools %}[{{ tool.name }}]"
+      "{% endfor %}{% endif %}{{ messages[0].content }}");
+  std::string tools =
+      writeTemporary("tools.json", R"([{"name":"add"},{"name":"mul"}])");
+  auto promptOf = [&](std::vector<std::string> options) {
+    options.insert(options.end(), {"--template", source, "--print-prompt"});
+    return runToy(options).out;
+  };
+  std::string messages =
+      writeTemporary("talk.json", R"([{"role":"user","content":"hi"}])");
+  EXPECT_TRUE(contains(promptOf({"--messages", messages, "--tools", tools}),
+                       "[add][mul]hi"));
+  EXPECT_TRUE(contains(promptOf({"--chat", "--prompt", "hi", "--tools", tools}),
+                       "[add][mul]hi"));
+  EXPECT_FALSE(contains(promptOf({"--messages", messages}), "["));
+  // A line of a file has the tools, too.
+  std::string in = writeTemporary(
+      "talk.jsonl", R"({"messages":[{"role":"user","content":"hi"}]})");
+  auto tokensOf = [&](std::vector<std::string> options) {
+    options.insert(options.end(), {"--template", source, "--jsonl", in, "--out",
+                                   "-", "--max-tokens", "1"});
+    return json::parse(
+               runToy(options).lines().at(0))["candidates"][0]["prompt_tokens"]
+        .get<int>();
+  };
+  EXPECT_EQ(tokensOf({"--tools", tools}), 12);
+  EXPECT_EQ(tokensOf({}), 2);
+
+  expectError(runToy({"--prompt", "x", "--tools", tools}), 2, "--tools need");
+  for (const char *bad : {"[", "{}", "[]", "[1]"})
+    expectError(runToy({"--messages", messages, "--tools",
+                        writeTemporary("bad-tools.json", bad)}),
+                3, "T01");
+}
+
 TEST(ChorusRun, T01_MalformedMessages) {
   auto refuse = [](const std::string &text) {
     std::string path = writeTemporary("bad.json", text);

@@ -38,13 +38,20 @@ StatusOr<Prompt> promptFromText(const Tokenizer &tokenizer, std::string text,
 StatusOr<nlohmann::ordered_json> parseMessages(std::string_view json,
                                                const std::string &place);
 
+/// Parses tools that the assistant may call: a JSON array of objects, which
+/// only chat templates look into. Errors as of parseMessages().
+StatusOr<nlohmann::ordered_json> parseTools(std::string_view json,
+                                            const std::string &place);
+
 /// Messages rendered with a chat template, up to where the assistant's answer
-/// begins. Special tokens are recognised in the template's own text only, with
-/// `parseSpecial` in the messages as well. No BOS is added: that is the
-/// template's to write. Errors: those of ChatTemplate, T08, T09.
+/// begins. `tools` is null where there are none. Special tokens are recognised
+/// in the template's own text only, with `parseSpecial` in messages and tools
+/// as well. No BOS is added: that is the template's to write. Errors: those of
+/// ChatTemplate, T08, T09.
 StatusOr<Prompt> promptFromMessages(const Tokenizer &tokenizer,
                                     std::string templateSource,
                                     const nlohmann::ordered_json &messages,
+                                    const nlohmann::ordered_json &tools,
                                     bool parseSpecial);
 
 /// A template rendered with `variables`, an object, and the texts of the
