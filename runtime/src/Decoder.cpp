@@ -78,6 +78,19 @@ DecoderCounters PagedDecoder::counters() const {
   return result;
 }
 
+std::string PagedDecoder::locateNonFinite(const Sequence &sequence) const {
+  int64_t position = sequence.computed() - 1;
+  PageId page =
+      sequence.cache()
+          ->pageTable()[static_cast<size_t>(position / CHORUS_PAGE_POSITIONS)];
+  std::optional<int64_t> layer = program.firstNonFiniteLayer(
+      pool.pageData(page), position % CHORUS_PAGE_POSITIONS);
+  return layer
+             ? "first in the keys and values of layer " + std::to_string(*layer)
+             : "behind the keys and values of layer " +
+                   std::to_string(program.layers() - 1) + ", the last";
+}
+
 //===----------------------------------------------------------------------===//
 // RecomputingDecoder
 //===----------------------------------------------------------------------===//

@@ -3,6 +3,7 @@
 #include "chorus_rt/EntryPrograms.h"
 
 #include <cassert>
+#include <cstring>
 #include <limits>
 
 namespace chorus::rt {
@@ -40,6 +41,48 @@ uint64_t StepEntryProgram::pageBytes() const {
 
 uint64_t StepEntryProgram::arenaBytes(int64_t rows, int64_t outputRows) const {
   return arenaBytesOr(entry, {rows, outputRows});
+}
+
+int64_t StepEntryProgram::layers() const {
+  return program->model().states[0].layers;
+}
+
+/// Whether one of `count` elements, `stride` apart, is NaN or infinite: all
+/// bits of its exponent are set.
+template <typename Bits>
+static bool hasNonFinite(const uint8_t *data, uint64_t count, uint64_t stride,
+                         Bits exponent) {
+  for (uint64_t i = 0; i < count; ++i) {
+    Bits bits;
+    std::memcpy(&bits, data + i * stride * sizeof bits, sizeof bits);
+    if ((bits & exponent) == exponent)
+      return true;
+  }
+  return false;
+}
+
+std::optional<int64_t>
+StepEntryProgram::firstNonFiniteLayer(const uint8_t *page, int64_t slot) const {
+  const StateInfo &state = program->model().states[0];
+  uint64_t heads = uint64_t(state.layers) * state.kvHeads,
+           headBytes = state.pageBytes / heads, dim = state.headDim,
+           positions = state.pagePositions, element = dtypeSize(state.dtype),
+           at = static_cast<uint64_t>(slot);
+  // Keys are [dim, positions], values behind them [positions, padded dim].
+  uint64_t keyBytes = dim * positions * element,
+           valueBytes = (headBytes - keyBytes) / positions;
+  auto isBad = [&](const uint8_t *data, uint64_t stride) {
+    return state.dtype == DType::F16
+               ? hasNonFinite<uint16_t>(data, dim, stride, 0x7C00)
+               : hasNonFinite<uint32_t>(data, dim, stride, 0x7F800000);
+  };
+  for (uint64_t head = 0; head < heads; ++head) {
+    const uint8_t *keys = page + head * headBytes;
+    if (isBad(keys + at * element, positions) ||
+        isBad(keys + keyBytes + at * valueBytes, 1))
+      return static_cast<int64_t>(head / state.kvHeads);
+  }
+  return std::nullopt;
 }
 
 bool StepEntryProgram::hasValues() const { return writesValues(entry); }

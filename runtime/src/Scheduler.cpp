@@ -430,12 +430,26 @@ Status Scheduler::advance(const std::vector<Branch *> &ended) {
     // A callback may have ended it.
     if (!draw.candidate->finished)
       CHORUS_RETURN_IF_ERROR(draw.branch->request.accept(
-          *draw.candidate, draw.token, draw.forced));
+          *draw.candidate, located(draw), draw.forced));
   for (Branch *branch : ended)
     fork(*branch);
   insertForks();
   removeFinished();
   return Status();
+}
+
+/// The token; where the logits were not finite its error says since which
+/// layer.
+SampledToken Scheduler::located(const Draw &draw) const {
+  SampledToken token = draw.token;
+  if (token.status.code() != "N01")
+    return token;
+  std::string where = decoder.locateNonFinite(draw.branch->sequence);
+  if (!where.empty())
+    token.status = Status::error(token.status.exitCode(), token.status.code(),
+                                 token.status.place(),
+                                 token.status.message() + ", " + where);
+  return token;
 }
 
 void Scheduler::drawTokens(std::vector<Draw> &draws) {

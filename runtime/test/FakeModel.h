@@ -67,6 +67,14 @@ public:
     return static_cast<uint64_t>(rows) * 8;
   }
 
+  int64_t layers() const override { return 2; }
+  /// Hashes are neither; the token that poisons a row is in its slot.
+  std::optional<int64_t> firstNonFiniteLayer(const uint8_t *page,
+                                             int64_t slot) const override {
+    lastSlot = reinterpret_cast<const uint64_t *>(page)[slot];
+    return poisonLayer;
+  }
+
   bool hasValues() const override { return true; }
   Status run(const StepTables &tables, uint8_t *pool, uint8_t *arena,
              const chorus_runtime_api &api, float *logits, float *logSumExp,
@@ -118,6 +126,10 @@ public:
 
   /// After this token a row has a NaN.
   int32_t poisonToken = -1;
+  /// The layer that is said to have it first.
+  std::optional<int64_t> poisonLayer;
+  /// What was found where it was looked for.
+  mutable uint64_t lastSlot = 0;
 
 private:
   uint64_t *slots(uint8_t *pool, const int32_t *table, int32_t position) const {

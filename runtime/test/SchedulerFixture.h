@@ -35,6 +35,7 @@ struct Setting {
   bool recompute = false;
   std::vector<int32_t> stopIds = {};
   int32_t poisonToken = -1;
+  std::optional<int64_t> poisonLayer = std::nullopt;
   bool lateFork = true;
   int64_t prefixPages = INT64_MAX;
   std::optional<ValueHeadInfo> valueHead = std::nullopt;
@@ -49,6 +50,7 @@ public:
             *KVPool::create(stepProgram.pageBytes(), setting.capacity))),
         sampler(vocab, fakeMasses) {
     stepProgram.poisonToken = setting.poisonToken;
+    stepProgram.poisonLayer = setting.poisonLayer;
     if (setting.recompute)
       decoder = std::make_unique<RecomputingDecoder>(sequenceProgram, threads);
     else

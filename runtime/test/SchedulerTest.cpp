@@ -303,6 +303,28 @@ TEST(Scheduler, N01_NaNEndsOneCandidateOnly) {
   EXPECT_GE(errors, 1);
 }
 
+TEST(Scheduler, N01_SaysSinceWhichLayer) {
+  Request request = makeRequest(33, 1);
+  Setting setting;
+  setting.poisonToken = Machine(setting).run(request).candidates[0].tokenIds[4];
+  for (auto [layer, words] :
+       {std::pair(std::optional<int64_t>(1),
+                  "first in the keys and values of layer 1"),
+        std::pair(std::optional<int64_t>(),
+                  "behind the keys and values of layer 1, the last")}) {
+    setting.poisonLayer = layer;
+    Machine machine(setting);
+    Candidate candidate = machine.run(request).candidates[0];
+    ASSERT_EQ(candidate.error.code(), "N01");
+    EXPECT_EQ(candidate.error.message(),
+              std::string("the model gave NaN or infinity, ") + words);
+    // It was looked for where the row was computed.
+    int32_t position = 33 + static_cast<int32_t>(candidate.tokenIds.size()) - 1;
+    EXPECT_EQ(machine.stepProgram.lastSlot,
+              fakeSlot(setting.poisonToken, position));
+  }
+}
+
 TEST(Scheduler, LengthIsMaxTokensOrTheContext) {
   Setting setting;
   setting.context = 40;

@@ -493,6 +493,41 @@ def calls(suite, model):
         case.note = f"limits {sizes}, output {len(expected)}"
 
 
+def not_finite(suite):
+    """N01: a token after which a layer of the model gives NaN."""
+    import dataclasses
+    import gguf
+    source, bad = suite.work / "four.gguf", 150
+    llama_gguf.write(source, dataclasses.replace(TINY, layers=4, tied=False))
+    good = questions(3)
+    expected = Job(suite, Model(suite, source), "finite", good).reference().splitlines()
+    # (tensor, row, where); a row of the embedding is of one token only.
+    for tensor, row, where in (("token_embd.weight", bad, "first in the keys and values of layer 0"),
+                               ("blk.1.attn_v.weight", 3, "first in the keys and values of layer 1"),
+                               ("blk.2.ffn_down.weight", 3, "first in the keys and values of layer 3"),
+                               ("blk.3.ffn_down.weight", 3, "behind the keys and values of layer 3, the last")):
+        with suite.case(f"N01 NaN from {tensor}") as case:
+            poisoned = suite.work / f"{tensor}.gguf"
+            shutil.copy(source, poisoned)
+            reader = gguf.GGUFReader(poisoned, "r+")
+            next(t for t in reader.tensors if t.name == tensor).data[row] = float("nan")
+            reader.data.flush()
+            model = Model(suite, poisoned, options=["--allow-nonfinite"])
+            job = Job(suite, model, f"nan-{tensor}", [good[0], {"id": "bad", "prompt_ids": [100, 101, bad]}, *good[1:]])
+            contract_line(job.run("--quiet"), "chorus-run", {1}, "N01")
+            others = job.lines()
+            for record in others.pop(1)["candidates"]:
+                case.equal((record["finish_reason"], record["token_ids"]), ("error", []), "result")
+                case.equal(record["error"]["code"], "N01", "code")
+                case.require("position 3: " in record["error"]["message"], record["error"]["message"])
+                case.require(record["error"]["message"].endswith(where), record["error"]["message"])
+            if tensor == "token_embd.weight":
+                for one, of_good in zip(others, map(json.loads, expected), strict=True):
+                    for record, wanted in zip(one["candidates"], of_good["candidates"], strict=True):
+                        case.equal((record["token_ids"], record["logprobs"]),
+                                   (wanted["token_ids"], wanted["logprobs"]), "another request")
+
+
 def scores(suite, source):
     """W15: whatever ends a run, a record has a candidate and its score."""
     head = suite.work / "head.safetensors"
@@ -731,6 +766,7 @@ def main():
         bad_files(suite, model)
         memory(suite, model)
         calls(suite, model)
+        not_finite(suite)
         scores(suite, tiny)
         file_systems(suite, tiny)
         journals(suite, model)

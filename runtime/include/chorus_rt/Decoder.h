@@ -18,6 +18,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 namespace chorus::rt {
@@ -62,6 +64,12 @@ public:
 
   virtual DecoderCounters counters() const = 0;
 
+  /// Where the NaN or infinity came from that the last computed row of
+  /// `sequence` gave, in words; empty if that cannot be told.
+  virtual std::string locateNonFinite(const Sequence & /*sequence*/) const {
+    return "";
+  }
+
   /// Of the last step's outputs, in their order, what the program says beside
   /// the logits for a value head; empty for a program without it.
   const std::vector<float> &values() const { return lastValues; }
@@ -86,6 +94,11 @@ public:
   virtual uint64_t pageBytes() const = 0;
   /// Bytes of scratch memory for a step.
   virtual uint64_t arenaBytes(int64_t rows, int64_t outputRows) const = 0;
+  virtual int64_t layers() const = 0;
+  /// The first layer whose keys or values in that slot of a page are NaN or
+  /// infinite.
+  virtual std::optional<int64_t> firstNonFiniteLayer(const uint8_t *page,
+                                                     int64_t slot) const = 0;
   /// Whether run() writes values.
   virtual bool hasValues() const { return false; }
   /// `logits` is [R, vocab], `logSumExp` and `values` [R], for R output rows.
@@ -124,6 +137,7 @@ public:
               float *logSumExp) override;
   KVPool *pages() const override { return &pool; }
   DecoderCounters counters() const override;
+  std::string locateNonFinite(const Sequence &sequence) const override;
 
 private:
   const StepProgram &program;

@@ -20,6 +20,9 @@ public:
   int64_t vocabSize() const override;
   uint64_t pageBytes() const override;
   uint64_t arenaBytes(int64_t rows, int64_t outputRows) const override;
+  int64_t layers() const override;
+  std::optional<int64_t> firstNonFiniteLayer(const uint8_t *page,
+                                             int64_t slot) const override;
   bool hasValues() const override;
   Status run(const StepTables &tables, uint8_t *pool, uint8_t *arena,
              const chorus_runtime_api &api, float *logits, float *logSumExp,

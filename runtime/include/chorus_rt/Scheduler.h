@@ -126,6 +126,7 @@ private:
                     const std::vector<SequenceRows> &batch);
   Status advance(const std::vector<Branch *> &ended);
   void drawTokens(std::vector<Draw> &draws);
+  SampledToken located(const Draw &draw) const;
   void fork(Branch &branch);
   void insertForks();
   void removeFinished();

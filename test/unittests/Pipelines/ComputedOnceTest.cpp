@@ -69,6 +69,11 @@ public:
   uint64_t arenaBytes(int64_t rows, int64_t outputs) const override {
     return entry.arenaBytes(rows, outputs);
   }
+  int64_t layers() const override { return entry.layers(); }
+  std::optional<int64_t> firstNonFiniteLayer(const uint8_t *page,
+                                             int64_t slot) const override {
+    return entry.firstNonFiniteLayer(page, slot);
+  }
   rt::Status run(const rt::StepTables &tables, uint8_t *pool, uint8_t *arena,
                  const chorus_runtime_api &api, float *logits, float *logSumExp,
                  float *values) const override {
