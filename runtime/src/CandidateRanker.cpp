@@ -57,6 +57,15 @@ Status CandidateRanker::loadVerifier(Engine &generator) {
   return Status();
 }
 
+/// Why the candidate has no score.
+static void setError(CandidateRanking &candidate, const Status &reason) {
+  candidate.error =
+      Status::error(ExitCode::SomeRecordsFailed, reason.code(),
+                    "candidate " + std::to_string(candidate.candidate) +
+                        (reason.place().empty() ? "" : ": " + reason.place()),
+                    reason.message());
+}
+
 static Status noScore(const char *place, const char *reason) {
   return Status::error(ExitCode::SomeRecordsFailed, "N08", place, reason);
 }
@@ -69,9 +78,8 @@ Status CandidateRanker::askJudge(Judge &verifier,
   for (CandidateRanking &candidate : ranking.candidates) {
     candidate.verifierName = "verifier";
     if (messages.empty() && candidate.error.ok())
-      candidate.error =
-          noScore("verifier", "a prompt of token ids has no question that it "
-                              "could see");
+      setError(candidate, noScore("verifier", "a prompt of token ids has no "
+                                              "question that it could see"));
   }
   if (messages.empty())
     return Status();
@@ -94,7 +102,7 @@ Status CandidateRanker::askJudge(Judge &verifier,
     if (score.ok())
       candidate.verifier = *score;
     else
-      candidate.error = score.status();
+      setError(candidate, score.status());
   }
   return Status();
 }
@@ -106,8 +114,8 @@ static void takeValue(const Candidate &candidate, CandidateRanking &ranking) {
     return;
   if (candidate.values.empty() ||
       candidate.values.size() != candidate.tokenIds.size())
-    ranking.error = noScore("value head", "the candidate has no last token "
-                                          "with a value");
+    setError(ranking, noScore("value head", "the candidate has no last token "
+                                            "with a value"));
   else
     ranking.verifier = candidate.values.back();
 }

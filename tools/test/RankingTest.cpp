@@ -228,6 +228,10 @@ TEST(Ranking, N08CandidateThatCannotBeScored) {
   for (const std::string &line : result.lines()) {
     json record = json::parse(line);
     EXPECT_EQ(record["error"]["code"], "N08");
+    EXPECT_EQ(record["error"]["message"],
+              "candidate " + std::to_string(int(record["candidate"])) +
+                  ": verifier: a prompt of token ids has no question that it "
+                  "could see");
     EXPECT_TRUE(record["scores"]["verifier"].is_null());
     EXPECT_EQ(record["token_ids"].size(), 4u);
   }
