@@ -7,6 +7,7 @@
 #include "chorus_rt/Safetensors.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/StringExtras.h"
 
 #include <cassert>
 #include <cmath>
@@ -156,7 +157,12 @@ StatusOr<ValueHead> chorus::addValueHead(const std::string &path,
   if (weight.shape != std::vector<int64_t>{width})
     return rt::refused(
         "G22", place,
-        "its shape is not [" + std::to_string(width) +
+        "has shape [" +
+            llvm::join(llvm::map_range(
+                           weight.shape,
+                           [](int64_t size) { return std::to_string(size); }),
+                       ", ") +
+            "], needed is [" + std::to_string(width) +
             "], the width of the hidden state before the vocabulary");
   model.parameters->add(fileName, std::move(*file));
   StatusOr<ParameterView> view =
