@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <emmintrin.h>
@@ -29,10 +30,13 @@ static int64_t numGroups(int64_t vocab) {
 // Parameters
 //===----------------------------------------------------------------------===//
 
+/// As %g, in any locale.
 static std::string shortNumber(double value) {
   char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%g", value);
-  return buffer;
+  std::to_chars_result end =
+      std::to_chars(buffer, buffer + sizeof buffer, value,
+                    std::chars_format::general, /*precision=*/6);
+  return std::string(buffer, end.ptr);
 }
 
 static Status checkRange(const char *field, double value, double low,
