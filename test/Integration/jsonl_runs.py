@@ -691,6 +691,14 @@ def running(suite, model):
         done = long.finish(case, whole)
         case.require(f"goes on after {kept} finished records" in done.err, done.err)
         case.note = f"{kept} of 200 kept"
+    with suite.case("N12 a clock that goes backwards, another time zone") as case:
+        library = suite.options.build.resolve() / "bin/libChorusBackwardClock.so"
+        clock = {**os.environ, "LD_PRELOAD": str(library)}
+        told = must(run(["date", "+%Y"], env=clock)).out
+        case.require(int(told) < 1990, f"the clock is not the test's: {told}")
+        must(job.run(env={**clock, "TZ": "Pacific/Kiritimati"}))
+        case.require(job.out.read_bytes() == expected, "the output differs")
+        job.out.unlink()
     with suite.case("W13 a second signal ends at once") as case:
         process = job.start("--quiet")
         wait_for_records(process, job.journal)

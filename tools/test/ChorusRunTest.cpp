@@ -646,6 +646,8 @@ TEST(ChorusRun, SignalsEndTheRun) {
   for (auto [signal, exitCode] :
        {std::pair(SIGINT, 130), std::pair(SIGTERM, 143),
         std::pair(SIGHUP, 129)}) {
+    // What started this test may ignore some, and its children inherit that.
+    std::signal(signal, SIG_DFL);
     ToolInput input;
     input.signal = signal;
     input.signalAfterMs = 300;
