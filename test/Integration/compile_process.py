@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The compiler as a process: rows C01, C02, C04 to C07 of the catalogue of bad
-inputs, and command lines that chorus-compile and chorus-run refuse."""
+inputs, what --save-repro keeps, and command lines that chorus-compile and
+chorus-run refuse."""
 
+import dataclasses
 import os
 import pathlib
 import signal
@@ -12,6 +14,8 @@ import time
 from harness import MODEL, Model, Suite, children, contract_line, limit_file_size, must, run
 
 import llama_gguf
+import numpy
+from safetensors.numpy import save_file
 
 TINY = llama_gguf.Config(layers=1, d_model=96, d_ff=160, heads=4, kv_heads=2, head_dim=24, vocab=301,
                          kind="F32", tied=True, context=128, seed=5)
@@ -65,21 +69,55 @@ def alive(pids):
     return out
 
 
+def kill_child(process, case, number, after):
+    """Kills what does the work, `after` seconds from when it is there."""
+    deadline = time.monotonic() + 10
+    below = []
+    while not below and process.poll() is None and time.monotonic() < deadline:
+        below = [p for p in children(process.pid) if p != process.pid]
+        time.sleep(0.002)
+    case.require(below, "the compiler runs no child")
+    time.sleep(after)
+    os.kill(below[0], number)
+    contract_line(finished(process), "chorus-compile", {70})
+
+
 def child_dies(suite):
     for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL):
         with suite.case(f"C01 compile child gets {number.name}") as case:
             folder = Folder(suite, f"C01-{number.name}")
-            process = start(command(suite, MODEL, folder.out))
-            deadline = time.monotonic() + 10
-            below = []
-            while not below and process.poll() is None and time.monotonic() < deadline:
-                below = [p for p in children(process.pid) if p != process.pid]
-                time.sleep(0.002)
-            case.require(below, "the compiler runs no child")
-            time.sleep(0.1)
-            os.kill(below[0], number)
-            contract_line(finished(process), "chorus-compile", {70})
+            kill_child(start(command(suite, MODEL, folder.out)), case, number, after=0.1)
             folder.untouched(case)
+
+
+def repro(suite, tiny):
+    """What --save-repro notes makes the artifact that the compile that died
+    would have made: all options count, and files of one name stay apart."""
+    folder = suite.work / "it's a folder"
+    folder.mkdir()
+    verifier, template, head = folder / tiny.name, folder / "judge.jinja", folder / "head.safetensors"
+    llama_gguf.write(verifier, dataclasses.replace(TINY, seed=6))
+    template.write_text("{{ question }} {{ candidate }}")
+    save_file({"token": numpy.array(70), "gain": numpy.array(2, numpy.float32),
+               "bias": numpy.array(1, numpy.float32)}, head)
+    judge = ["--verifier-template", str(template), "--score", "p(\"y\") / (p(\"y\") + 1)", "--verifier"]
+    for name, options in {
+            "value head": [str(tiny), "--value-head", str(head), "--order-free", "--allow-nonfinite"],
+            "verifier of its own": ["--generator", str(tiny), *judge, str(verifier), "--kv-cache=f32"],
+            "the generator as verifier": [str(tiny), *judge, "self", "--reference", "--activations", "f32"],
+    }.items():
+        with suite.case(f"--save-repro: {name}") as case:
+            saved, out = suite.work / f"repro of {name}", suite.work / "repro.chorus"
+            compiler = [suite.tool("chorus-compile"), *options, "-o", str(out), "--quiet"]
+            kill_child(start([*compiler, "--save-repro", str(saved)]), case, signal.SIGKILL, after=0)
+            noted, died = (saved / "command.txt").read_text().splitlines()
+            case.require("signal 9" in died, f"the note's end is {died!r}")
+            must(run(compiler))
+            tools = os.path.dirname(compiler[0])
+            must(run(["sh", "-c", noted + " -o again.chorus"], cwd=saved,
+                     env={**os.environ, "PATH": tools + ":" + os.environ["PATH"]}))
+            case.equal((saved / "again.chorus").read_bytes() == out.read_bytes(), True,
+                       f"same artifact by {noted!r}")
 
 
 def limits(suite):
@@ -299,6 +337,7 @@ def main():
     Model(suite, MODEL, "warm", FEW_KERNELS)
     seconds = time.monotonic() - begin
     child_dies(suite)
+    repro(suite, tiny)
     limits(suite)
     temporary_folders(suite, tiny)
     signals(suite, seconds)

@@ -160,20 +160,48 @@ rt::Status compile(const Options &options, ArtifactWriter *writer,
   return writer->flush();
 }
 
-/// Copies the input beside a note of the command line, for a bug report.
-void saveRepro(const Options &options, const std::string &error) {
+/// A word of a command line as a shell takes it.
+std::string shellWord(const std::string &word) {
+  std::string text = "'";
+  for (char byte : word)
+    text += byte == '\'' ? "'\\''" : std::string(1, byte);
+  return text + "'";
+}
+
+/// Copies the files that the command line names, and notes what it would be
+/// beside the copies and how it ended, for a bug report. A copy has the name of
+/// its option, since files of several folders may have one name.
+void saveRepro(const CLI::App &commandLine, const std::string &reproFolder,
+               const std::string &error) {
   namespace fs = std::filesystem;
   std::error_code failure;
-  fs::path folder = options.reproFolder;
+  fs::path folder = reproFolder;
   fs::create_directories(folder, failure);
-  fs::copy_file(options.input, folder / fs::path(options.input).filename(),
-                fs::copy_options::overwrite_existing, failure);
+  std::string command = "chorus-compile";
+  for (const CLI::Option *option : commandLine.get_options()) {
+    const std::string &name = option->get_single_name();
+    if (name == "output" || name == "save-repro")
+      continue;
+    bool readsFile = option->get_type_name().find(":FILE") != std::string::npos;
+    for (std::string value : option->results()) {
+      if (readsFile && fs::is_regular_file(value, failure)) {
+        std::string copy = name + fs::path(value).extension().string();
+        fs::copy_file(value, folder / copy,
+                      fs::copy_options::overwrite_existing, failure);
+        value = std::move(copy);
+      }
+      command += ' ';
+      if (option->nonpositional())
+        command += "--" + name;
+      if (option->get_expected_max() == 0) // A flag.
+        continue;
+      if (option->nonpositional())
+        command += '=';
+      command += shellWord(value);
+    }
+  }
   if (FILE *file = std::fopen((folder / "command.txt").c_str(), "w")) {
-    std::fprintf(
-        file, "chorus-compile %s --activations=%s --kv-cache=%s%s%s\n%s\n",
-        fs::path(options.input).filename().c_str(), options.activations.c_str(),
-        options.cacheType.c_str(), options.reference ? " --reference" : "",
-        options.orderFree ? " --order-free" : "", error.c_str());
+    std::fprintf(file, "%s\n%s\n", command.c_str(), error.c_str());
     std::fclose(file);
   }
 }
@@ -201,6 +229,7 @@ int main(int argc, char **argv) {
   });
   Options options;
   int stopped = 0;
+  const CLI::App *commandLine = nullptr;
   tool::ToolDescription description;
   description.name = "chorus-compile";
   description.summary =
@@ -211,6 +240,7 @@ int main(int argc, char **argv) {
   int exitCode = tool::runTool(
       argc, argv, description,
       [&](CLI::App &app) {
+        commandLine = &app;
         auto *input = tool::addModelArguments(app, options, "STEM.chorus");
         app.add_option("--generator", options.input, "The same as IN")
             ->check(tool::readablePath())
@@ -290,8 +320,9 @@ int main(int argc, char **argv) {
                        "Bytes (default: none)")
             ->check(CLI::PositiveNumber)
             ->group(limits);
-        app.add_option("--save-repro", options.reproFolder,
-                       "Folder for input and command line if the compiler dies")
+        app.add_option(
+               "--save-repro", options.reproFolder,
+               "Folder for inputs and command line if the compiler dies")
             ->type_name("DIR")
             ->group(limits);
       },
@@ -328,7 +359,7 @@ int main(int argc, char **argv) {
             stopped, &part);
         if (status.exitCode() == rt::ExitCode::Internal && !stopped &&
             !options.reproFolder.empty())
-          saveRepro(options, status.message());
+          saveRepro(*commandLine, options.reproFolder, status.message());
         CHORUS_RETURN_IF_ERROR(status);
         if (!artifact)
           return {};
