@@ -120,14 +120,21 @@ static void takeValue(const Candidate &candidate, CandidateRanking &ranking) {
     ranking.verifier = candidate.values.back();
 }
 
-Status CandidateRanker::addPassAtK(const std::string &reference,
-                                   Ranking &ranking) const {
+StatusOr<int64_t>
+CandidateRanker::countCorrect(const std::vector<CandidateRanking> &candidates,
+                              const std::string &reference) const {
   StatusOr<std::string> expected = answers.reference(reference);
   CHORUS_RETURN_IF_ERROR(expected.status());
-  int64_t total = static_cast<int64_t>(ranking.candidates.size());
-  int64_t correct = std::count_if(
-      ranking.candidates.begin(), ranking.candidates.end(),
+  return std::count_if(
+      candidates.begin(), candidates.end(),
       [&](const auto &candidate) { return candidate.answer == *expected; });
+}
+
+Status CandidateRanker::addPassAtK(const std::string &reference,
+                                   Ranking &ranking) const {
+  StatusOr<int64_t> correct = countCorrect(ranking.candidates, reference);
+  CHORUS_RETURN_IF_ERROR(correct.status());
+  int64_t total = static_cast<int64_t>(ranking.candidates.size());
   std::vector<int64_t> wanted = options.passAt;
   if (wanted.empty())
     wanted = {1, total};
@@ -135,7 +142,7 @@ Status CandidateRanker::addPassAtK(const std::string &reference,
   wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
   for (int64_t k : wanted)
     if (k <= total)
-      ranking.passAtK.emplace_back(k, passAtK(total, correct, k));
+      ranking.passAtK.emplace_back(k, passAtK(total, *correct, k));
   return Status();
 }
 

@@ -537,3 +537,20 @@ void chorus_result_vote(const chorus_result *result, size_t index,
   *out = {sizeof *out, vote.answer.c_str(), vote.answer.size(), vote.count,
           vote.weight};
 }
+
+int chorus_count_correct(const chorus_ranker *ranker,
+                         const chorus_result *result, const char *reference,
+                         size_t length, int64_t *correct, chorus_error *error) {
+  return guarded(error, [&]() -> Status {
+    StatusOr<int64_t> count = ranker->ranker.countCorrect(
+        result->ranking->candidates, {reference, length});
+    CHORUS_RETURN_IF_ERROR(count.status());
+    *correct = *count;
+    return Status();
+  });
+}
+
+double chorus_pass_at_k(int64_t total, int64_t correct, int64_t k) {
+  bool valid = 1 <= k && k <= total && 0 <= correct && correct <= total;
+  return valid ? passAtK(total, correct, k) : std::nan("");
+}

@@ -1,5 +1,6 @@
 //===- ChorusHeaderTest.cpp - chorus.h, and the C program that uses it ----===//
 
+#include "GoldenFile.h"
 #include "ToolProcess.h"
 #include "ToyArtifact.h"
 
@@ -297,6 +298,51 @@ TEST_P(ChorusHeaderRanking, ErrorsAndCancellation) {
   chorus_result_free(without);
   chorus_ranker_free(ranker);
   EXPECT_TRUE(chorus_idle(engine));
+}
+
+TEST_P(ChorusHeaderRanking, CountsCorrectAnswers) {
+  options_.rule = "vote";
+  options_.answer_pattern = "[A-Z]";
+  chorus_ranker *ranker = nullptr;
+  ASSERT_EQ(chorus_ranker_create(engine, &options_, &ranker, &error), 0);
+  chorus_result *ranked = result(0);
+  ASSERT_EQ(chorus_rank(ranker, ranked, nullptr, 0, &error), 0);
+  std::map<std::string, int64_t> counts = {{"no answer of theirs", 0}};
+  for (size_t i = 0; i < chorus_result_vote_count(ranked); ++i) {
+    chorus_vote vote;
+    chorus_result_vote(ranked, i, &vote);
+    // The rule finds a reference's answer, too.
+    std::string answer(vote.answer, vote.answer_length);
+    counts[answer] = counts["it is " + answer] = vote.count;
+  }
+  ASSERT_GT(counts.size(), 3u);
+  for (const auto &[reference, count] : counts) {
+    int64_t correct = -1;
+    ASSERT_EQ(chorus_count_correct(ranker, ranked, reference.data(),
+                                   reference.size(), &correct, &error),
+              0);
+    EXPECT_EQ(correct, count) << reference;
+  }
+  chorus_result_free(ranked);
+  chorus_ranker_free(ranker);
+}
+
+TEST(ChorusHeaderPassAtK, Goldens) {
+  GoldenFile golden(CHORUS_SOURCE_DIR
+                    "/test/data/sampling/pass_at_k.safetensors");
+  ASSERT_TRUE(golden.ok());
+  std::vector<int32_t> table = golden.read<int32_t>("nck");
+  std::vector<double> expected = golden.read<double>("pass_at_k_f64");
+  ASSERT_EQ(expected.size(), 468u);
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_NEAR(
+        chorus_pass_at_k(table[3 * i], table[3 * i + 1], table[3 * i + 2]),
+        expected[i], 1e-12);
+  // There is no such estimate.
+  EXPECT_TRUE(std::isnan(chorus_pass_at_k(5, 2, 6)));
+  EXPECT_TRUE(std::isnan(chorus_pass_at_k(5, 2, 0)));
+  EXPECT_TRUE(std::isnan(chorus_pass_at_k(5, 6, 1)));
+  EXPECT_TRUE(std::isnan(chorus_pass_at_k(5, -1, 1)));
 }
 
 /// The toy's value is gain * logit('y') + bias.

@@ -76,6 +76,13 @@ public:
        const nlohmann::ordered_json &messages,
        const std::optional<std::string> &reference = std::nullopt);
 
+  /// How many of ranked candidates have the right answer, which is found in
+  /// `reference` by the rule that finds theirs, or is all of it. Errors:
+  /// AnswerRule's.
+  StatusOr<int64_t>
+  countCorrect(const std::vector<CandidateRanking> &candidates,
+               const std::string &reference) const;
+
 private:
   explicit CandidateRanker(RankOptions options) : options(std::move(options)) {}
   Status loadVerifier(Engine &generator);

@@ -318,6 +318,18 @@ CHORUS_API size_t chorus_result_vote_count(const chorus_result *result);
 CHORUS_API void chorus_result_vote(const chorus_result *result, size_t index,
                                    chorus_vote *vote);
 
+/* How many candidates of a result that was ranked have the right answer, which
+ * is found in `reference` by the ranker's rule, or is all of it. */
+CHORUS_API int chorus_count_correct(const chorus_ranker *ranker,
+                                    const chorus_result *result,
+                                    const char *reference, size_t length,
+                                    int64_t *correct, chorus_error *error);
+
+/* pass@k: the unbiased estimate of the chance that at least one of k candidates
+ * is correct, from `total` of which `correct` are. 1 <= k <= total and
+ * 0 <= correct <= total; NaN for others. */
+CHORUS_API double chorus_pass_at_k(int64_t total, int64_t correct, int64_t k);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif
