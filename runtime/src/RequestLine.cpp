@@ -85,8 +85,9 @@ private:
   bool skipValue(int depth = 1);
   bool skipObject(int depth);
   bool skipArray(int depth);
-  /// Reads over a value of the wrong type.
+  /// Reads over a value of the wrong type, or over one in an array or object.
   bool wrongType(const char *name, const char *needed);
+  bool wrongElement(const char *name, const char *needed);
 
   bool nextIs(char c) {
     cursor.skipBlanks();
@@ -266,6 +267,12 @@ bool Parser::wrongType(const char *name, const char *needed) {
   return skipValue();
 }
 
+bool Parser::wrongElement(const char *name, const char *needed) {
+  found("J04", name,
+        std::string("holds ") + kindOfNext() + ", needed are " + needed);
+  return skipValue();
+}
+
 bool Parser::readText(const char *name, std::optional<std::string> &text) {
   if (!nextIs('"'))
     return wrongType(name, "a string");
@@ -382,9 +389,7 @@ bool Parser::readIds(const char *name, std::vector<int32_t> &ids) {
     return true;
   do {
     if (!nextIsNumber()) {
-      found("J04", name,
-            std::string("holds ") + kindOfNext() + ", needed are token ids");
-      if (!skipValue())
+      if (!wrongElement(name, "token ids"))
         return false;
       continue;
     }
@@ -407,9 +412,7 @@ bool Parser::readStop() {
     if (!cursor.take(']')) {
       do {
         if (!nextIs('"')) {
-          found("J04", "stop",
-                std::string("holds ") + kindOfNext() + ", needed are strings");
-          if (!skipValue())
+          if (!wrongElement("stop", "strings"))
             return false;
           continue;
         }
@@ -441,9 +444,7 @@ bool Parser::readLogitBias() {
       return false;
     int32_t id = tokenId("logit_bias", key);
     if (!nextIsNumber()) {
-      found("J04", "logit_bias",
-            std::string("holds ") + kindOfNext() + ", needed are numbers");
-      if (!skipValue())
+      if (!wrongElement("logit_bias", "numbers"))
         return false;
       continue;
     }
