@@ -10,6 +10,7 @@
 
 #include <new>
 #include <stdexcept>
+#include <type_traits>
 
 namespace chorus::rt {
 
@@ -25,14 +26,26 @@ Status toStatus(const jinja::TemplateError &error) {
   return refused(error.code, place, error.message);
 }
 
-Status outOfMemory() {
-  return limitError("T12", "chat template", "out of memory");
+/// What `work` returns, or the error that it ended with.
+template <typename Work> std::invoke_result_t<Work> guarded(Work work) {
+  auto outOfMemory = [] {
+    return limitError("T12", "chat template", "out of memory");
+  };
+  try {
+    return work();
+  } catch (const jinja::TemplateError &error) {
+    return toStatus(error);
+  } catch (const std::bad_alloc &) {
+    return outOfMemory();
+  } catch (const std::length_error &) {
+    return outOfMemory();
+  }
 }
 
 } // namespace
 
 StatusOr<ChatTemplate> ChatTemplate::parse(std::string source) {
-  try {
+  return guarded([&]() -> StatusOr<ChatTemplate> {
     if (source.size() > maxSourceBytes)
       return refused("T12", "chat template",
                      "template has " + std::to_string(source.size()) +
@@ -47,19 +60,13 @@ StatusOr<ChatTemplate> ChatTemplate::parse(std::string source) {
     result.program = std::make_shared<const jinja::Program>(
         jinja::parseTemplate(jinja::normalizeNewlines(std::move(source))));
     return result;
-  } catch (const jinja::TemplateError &error) {
-    return toStatus(error);
-  } catch (const std::bad_alloc &) {
-    return outOfMemory();
-  } catch (const std::length_error &) {
-    return outOfMemory();
-  }
+  });
 }
 
 StatusOr<std::vector<TextSpan>>
 ChatTemplate::render(const nlohmann::ordered_json &context,
                      const RenderOptions &options) const {
-  try {
+  return guarded([&]() -> StatusOr<std::vector<TextSpan>> {
     if (!context.is_object())
       return refused("template", "chat template",
                      "the context is not a JSON object");
@@ -73,13 +80,7 @@ ChatTemplate::render(const nlohmann::ordered_json &context,
       begin = run.end;
     }
     return spans;
-  } catch (const jinja::TemplateError &error) {
-    return toStatus(error);
-  } catch (const std::bad_alloc &) {
-    return outOfMemory();
-  } catch (const std::length_error &) {
-    return outOfMemory();
-  }
+  });
 }
 
 } // namespace chorus::rt
