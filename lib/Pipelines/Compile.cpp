@@ -48,6 +48,13 @@ public:
                            rt::escapeForMessage(message, 300));
   }
 
+  /// The value of `result`, or what the diagnostics say.
+  template <typename T> rt::StatusOr<T> valueOf(FailureOr<T> result) const {
+    if (failed(result)) // Which the linter does not know.
+      return status();
+    return std::move(*result); // NOLINT(*optional-access)
+  }
+
 private:
   /// The file's line, or the tensor for which an importer made the op.
   static std::string describe(Location location) {
@@ -126,6 +133,16 @@ std::string numericProfile(const CompileOptions &options) {
 
 using Builder = flatbuffers::FlatBufferBuilder;
 
+/// What `write` makes of each item, as FlatBuffers takes it.
+template <typename Range, typename Write>
+auto writeAll(const Range &items, Write write) {
+  std::vector<std::decay_t<decltype(write(*items.begin()))>> written;
+  written.reserve(items.size());
+  for (const auto &item : items)
+    written.push_back(write(item));
+  return written;
+}
+
 artifact::Dim writeDim(EntryDim dim) {
   return dim.isFixed() ? artifact::Dim(dim.fixed, 0)
                        : artifact::Dim(-1, dim.symbol);
@@ -133,9 +150,7 @@ artifact::Dim writeDim(EntryDim dim) {
 
 flatbuffers::Offset<artifact::Tensor> writeTensor(Builder &b,
                                                   const EntryTensor &tensor) {
-  std::vector<artifact::Dim> dims;
-  for (const EntryDim &dim : tensor.dims)
-    dims.push_back(writeDim(dim));
+  std::vector<artifact::Dim> dims = writeAll(tensor.dims, writeDim);
   return artifact::CreateTensorDirect(b, tensor.name.c_str(),
                                       dtypeOf(tensor.elementType),
                                       dims.empty() ? nullptr : &dims);
@@ -143,28 +158,25 @@ flatbuffers::Offset<artifact::Tensor> writeTensor(Builder &b,
 
 flatbuffers::Offset<artifact::Entry> writeEntry(Builder &b,
                                                 const EntryInfo &entry) {
-  std::vector<flatbuffers::Offset<flatbuffers::String>> symbols;
-  for (const std::string &symbol : entry.symbols)
-    symbols.push_back(b.CreateString(symbol));
-  std::vector<flatbuffers::Offset<artifact::Tensor>> inputs, outputs;
-  for (const EntryTensor &input : entry.inputs)
-    inputs.push_back(writeTensor(b, input));
-  for (const EntryTensor &output : entry.outputs)
-    outputs.push_back(writeTensor(b, output));
-  std::vector<flatbuffers::Offset<artifact::ArenaTerm>> arena;
-  for (const ArenaSlot &slot : entry.arena)
-    arena.push_back(
-        artifact::CreateArenaTermDirect(b, slot.bytes, &slot.symbols));
-  std::vector<flatbuffers::Offset<artifact::IndexBound>> indexBounds;
-  for (const IndexBound &bound : entry.indexBounds) {
+  auto symbols = writeAll(entry.symbols, [&](const std::string &symbol) {
+    return b.CreateString(symbol);
+  });
+  auto tensorOf = [&](const EntryTensor &tensor) {
+    return writeTensor(b, tensor);
+  };
+  auto inputs = writeAll(entry.inputs, tensorOf);
+  auto outputs = writeAll(entry.outputs, tensorOf);
+  auto arena = writeAll(entry.arena, [&](const ArenaSlot &slot) {
+    return artifact::CreateArenaTermDirect(b, slot.bytes, &slot.symbols);
+  });
+  auto indexBounds = writeAll(entry.indexBounds, [&](const IndexBound &bound) {
     artifact::Dim below = writeDim(bound.below);
-    indexBounds.push_back(artifact::CreateIndexBound(b, bound.input, &below));
-  }
-  std::vector<flatbuffers::Offset<artifact::SizeBound>> sizeBounds;
-  for (const SizeBound &bound : entry.sizeBounds) {
+    return artifact::CreateIndexBound(b, bound.input, &below);
+  });
+  auto sizeBounds = writeAll(entry.sizeBounds, [&](const SizeBound &bound) {
     artifact::Dim size = writeDim(bound.size), atMost = writeDim(bound.atMost);
-    sizeBounds.push_back(artifact::CreateSizeBound(b, &size, &atMost));
-  }
+    return artifact::CreateSizeBound(b, &size, &atMost);
+  });
   auto kind =
       entry.isStep ? artifact::EntryKind::Step : artifact::EntryKind::Plain;
   return artifact::CreateEntryDirect(
@@ -202,6 +214,7 @@ flatbuffers::Offset<artifact::Model> writeModel(Builder &b,
                                                 const ModelMetadata &metadata,
                                                 const CodeSegments &code) {
   std::vector<flatbuffers::Offset<artifact::Entry>> entries;
+  entries.reserve(code.entries.size());
   std::vector<flatbuffers::Offset<artifact::State>> states;
   for (const EntryInfo &entry : code.entries) {
     entries.push_back(writeEntry(b, entry));
@@ -211,21 +224,19 @@ flatbuffers::Offset<artifact::Model> writeModel(Builder &b,
           state.layers, state.kvHeads, state.headDim, CHORUS_PAGE_POSITIONS,
           state.pageBytes()));
   }
-  std::vector<flatbuffers::Offset<artifact::Code>> codes;
-  for (const auto &[target, segment, kernelInfos] : code.codes) {
-    std::vector<flatbuffers::Offset<flatbuffers::String>> features;
+  auto codes = writeAll(code.codes, [&](const CodeSegments::Variant &variant) {
     SmallVector<StringRef> names;
-    target->cpuFeatures.split(names, ' ');
-    for (StringRef name : names)
-      features.push_back(b.CreateString(name.str()));
-    std::vector<flatbuffers::Offset<artifact::Kernel>> kernels;
-    for (const KernelInfo &kernel : kernelInfos)
-      kernels.push_back(artifact::CreateKernelDirect(
+    variant.target->cpuFeatures.split(names, ' ');
+    auto features = writeAll(
+        names, [&](StringRef name) { return b.CreateString(name.str()); });
+    auto kernels = writeAll(variant.kernels, [&](const KernelInfo &kernel) {
+      return artifact::CreateKernelDirect(
           b, kernel.name.c_str(), kernel.int8Operations, kernel.f32Operations,
-          kernel.perPosition, kernel.weightBytes, kernel.rowsSymbol));
-    codes.push_back(artifact::CreateCodeDirect(b, target->name.str().c_str(),
-                                               &features, segment, &kernels));
-  }
+          kernel.perPosition, kernel.weightBytes, kernel.rowsSymbol);
+    });
+    return artifact::CreateCodeDirect(b, variant.target->name.str().c_str(),
+                                      &features, variant.segment, &kernels);
+  });
   auto facts = writeFacts(b, metadata, code.linearBytes);
   const SamplingDefaults &s = metadata.sampling;
   artifact::SamplingDefaultsBuilder defaults(b);
@@ -278,10 +289,9 @@ rt::StatusOr<std::string> stopAfter(ImportedModel &model,
     return diagnostics.status();
   OwningOpRef<ModuleOp> all = ModuleOp::create(module.getLoc());
   for (const CPUTarget &target : targetsOf(options)) {
-    FailureOr<KernelModule> kernels =
-        lowerToKernels(module, plan, target, options.orderFree);
-    if (failed(kernels))
-      return diagnostics.status();
+    rt::StatusOr<KernelModule> kernels = diagnostics.valueOf(
+        lowerToKernels(module, plan, target, options.orderFree));
+    CHORUS_RETURN_IF_ERROR(kernels.status());
     kernels->module->setSymName(target.name);
     all->push_back(kernels->module.release());
   }
@@ -317,13 +327,14 @@ rt::Status ArtifactCompiler::add(ImportedModel &model) {
   code.linearBytes = plan.factorBytes();
   for (const CPUTarget &target : targetsOf(options)) {
     options.progress("making code for " + target.name.str());
-    FailureOr<KernelModule> kernels =
-        lowerToKernels(module, plan, target, options.orderFree);
-    if (failed(kernels) || failed(lowerKernelsToLLVM(*kernels->module)))
+    rt::StatusOr<KernelModule> kernels = diagnostics.valueOf(
+        lowerToKernels(module, plan, target, options.orderFree));
+    CHORUS_RETURN_IF_ERROR(kernels.status());
+    if (failed(lowerKernelsToLLVM(*kernels->module)))
       return diagnostics.status();
-    FailureOr<std::string> bytes = emitSharedObject(*kernels->module, target);
-    if (failed(bytes))
-      return diagnostics.status();
+    rt::StatusOr<std::string> bytes =
+        diagnostics.valueOf(emitSharedObject(*kernels->module, target));
+    CHORUS_RETURN_IF_ERROR(bytes.status());
     rt::StatusOr<uint32_t> segment = writer.addSegment(
         artifact::SegmentKind::Code, bytes->data(), bytes->size());
     CHORUS_RETURN_IF_ERROR(segment.status());
@@ -382,9 +393,9 @@ writeScoring(Builder &b, const ScoringSpec &spec) {
 rt::Status ArtifactCompiler::finish(const ScoringSpec &spec) {
   options.progress("writing metadata");
   return writer.finish([&](Builder &b, ArtifactWriter::SegmentList segments) {
-    std::vector<flatbuffers::Offset<artifact::Model>> modelOffsets;
-    for (const Model &model : models)
-      modelOffsets.push_back(writeModel(b, model.metadata, model.code));
+    auto modelOffsets = writeAll(models, [&](const Model &model) {
+      return writeModel(b, model.metadata, model.code);
+    });
     std::vector<flatbuffers::Offset<artifact::CompileOption>> choices;
     auto choice = [&](const char *name, const char *value) {
       choices.push_back(artifact::CreateCompileOptionDirect(b, name, value));
