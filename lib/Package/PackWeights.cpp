@@ -20,11 +20,11 @@ static uint16_t packableScale(uint16_t half) {
   return infinite ? 0x7e00 : half;
 }
 
-/// 16 rows of blocks, from `source` (row 0 of the panel, `rows` of them exist).
-static void packBlockPanel(Type element, const uint8_t *source, int64_t rows,
-                           int64_t blocks, uint8_t *panel) {
-  BlockFormat format = *getBlockFormat(element);
-  int64_t unitBytes = panelBlockBytes(element);
+/// 16 rows of blocks, from `source` (row 0 of the panel, `rows` of them exist),
+/// to units of a block each.
+static void packBlockPanel(const BlockFormat &format, int64_t unitBytes,
+                           const uint8_t *source, int64_t rows, int64_t blocks,
+                           uint8_t *panel) {
   int64_t halves = format.hasMinimum ? 2 : 1;
   int64_t groups = format.bits == 4 ? 4 : 8;
   // Stored integers are unsigned: int8 gains 128.
@@ -120,9 +120,9 @@ packWeights(const WeightPlan &plan, ParameterStore &store, MLIRContext &context,
         ArrayRef<uint8_t> source = bytes.slice(
             row * rowBytes, std::min(panelRows, rows - row) * rowBytes);
         int64_t count = std::min(panelRows, rows - row);
-        if (getBlockFormat(element))
-          packBlockPanel(element, source.data(), count, k / blockSize,
-                         panel.data());
+        if (std::optional<BlockFormat> format = getBlockFormat(element))
+          packBlockPanel(*format, panelBlockBytes(element), source.data(),
+                         count, k / blockSize, panel.data());
         else
           packValuePanel(element.getIntOrFloatBitWidth() / 8, source.data(),
                          count, k, panel.data());

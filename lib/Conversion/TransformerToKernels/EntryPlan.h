@@ -21,7 +21,7 @@
 
 namespace mlir::linalg {
 class LinalgOp;
-}
+} // namespace mlir::linalg
 
 namespace chorus {
 

@@ -70,7 +70,8 @@ struct ConvertTransformerToKernelsPass
         lowerToKernels(module, weights, *found, /*orderFree=*/false);
     if (failed(kernels))
       return signalPassFailure();
-    module.getBodyRegion().takeBody(kernels->module->getBodyRegion());
+    module.getBodyRegion().takeBody(
+        kernels->module->getBodyRegion()); // NOLINT(*optional-access)
   }
 };
 

@@ -12,7 +12,8 @@ using namespace chorus::transformer;
 namespace chorus {
 
 int64_t panelBlockBytes(Type elementType) {
-  BlockFormat format = *getBlockFormat(elementType);
+  // Callers have seen that it is one.
+  BlockFormat format = *getBlockFormat(elementType); // NOLINT(*optional-access)
   return panelRows *
          (2 + (format.hasMinimum ? 2 : 0) + blockSize * format.bits / 8);
 }
@@ -51,11 +52,10 @@ struct WeightPlan::Usage {
   Operation *joinedTo = nullptr;
 };
 
-FailureOr<WeightPlan::Usage> WeightPlan::usageOf(Operation *leaf) {
-  Usage usage;
+LogicalResult WeightPlan::findUsage(Operation *leaf, Usage &usage) {
   if (isa<RotaryTableOp>(leaf)) {
     usage.layout = WeightLayout::RotaryTable;
-    return usage;
+    return success();
   }
   std::optional<WeightLayout> layout;
   for (OpOperand &use : leaf->getUses()) {
@@ -77,7 +77,7 @@ FailureOr<WeightPlan::Usage> WeightPlan::usageOf(Operation *leaf) {
     if (cast<RankedTensorType>(before.getType()).getDimSize(0) % panelRows == 0)
       usage.joinedTo = before.getDefiningOp();
   }
-  return usage;
+  return success();
 }
 
 uint64_t WeightPlan::place(Operation *leaf, const Usage &usage,
@@ -130,10 +130,11 @@ LogicalResult WeightPlan::build(ModuleOp module) {
     }
   });
 
+  DenseMap<Operation *, Usage> usages;
   DenseMap<Block *, SmallVector<ParameterOp>> layered;
   for (Operation *leaf : order) {
-    FailureOr<Usage> usage = usageOf(leaf);
-    if (failed(usage))
+    Usage &usage = usages[leaf];
+    if (failed(findUsage(leaf, usage)))
       return failure();
     if (auto table = dyn_cast<RotaryTableOp>(leaf)) {
       PlannedWeight weight;
@@ -144,12 +145,12 @@ LogicalResult WeightPlan::build(ModuleOp module) {
         weight.file = parameter.getFile().str();
         weight.tensor = cast<StringAttr>(parameter.getNames()[0]).str();
       }
-      addresses[leaf] = {place(leaf, *usage, std::move(weight)), 0};
+      addresses[leaf] = {place(leaf, usage, std::move(weight)), 0};
       continue;
     }
     auto parameter = cast<ParameterOp>(leaf);
     if (!parameter.getLayer()) {
-      addresses[leaf] = {place(leaf, *usage, describe(parameter, 0)), 0};
+      addresses[leaf] = {place(leaf, usage, describe(parameter, 0)), 0};
       continue;
     }
     SmallVector<ParameterOp> &group = layered[leaf->getBlock()];
@@ -169,7 +170,7 @@ LogicalResult WeightPlan::build(ModuleOp module) {
           return member.emitError(
               "parameters of one loop need one name for each layer");
         uint64_t offset =
-            place(member, *usageOf(member), describe(member, layer));
+            place(member, usages[member], describe(member, layer));
         WeightAddress &address = addresses[member];
         if (layer == 0)
           address.offset = offset;

@@ -21,15 +21,16 @@ namespace {
 /// A weight [out, in] of any element type.
 class Weight {
 public:
-  Weight(LinalgBuilder &l, Value value)
-      : l(l), tensor(value),
-        format(getBlockFormat(LinalgBuilder::type(value).getElementType())) {
-    if (!format)
-      return;
+  Weight(LinalgBuilder &l, Value value) : l(l), tensor(value) {
     RankedTensorType type = LinalgBuilder::type(value);
+    std::optional<BlockFormat> found = getBlockFormat(type.getElementType());
+    if (!found)
+      return;
+    inBlocks = true;
+    format = *found;
     auto bytes = RankedTensorType::get({type.getDimSize(0),
                                         type.getDimSize(1) / blockSize,
-                                        format->sourceBytes},
+                                        format.sourceBytes},
                                        l.i8);
     auto parameter = value.getDefiningOp<ParameterOp>();
     tensor =
@@ -37,8 +38,8 @@ public:
                             parameter.getNamesAttr(), parameter.getLayer());
   }
 
-  bool isInBlocks() const { return format.has_value(); }
-  bool hasMinimum() const { return format && format->hasMinimum; }
+  bool isInBlocks() const { return inBlocks; }
+  bool hasMinimum() const { return format.hasMinimum; }
 
   /// The scale of a block in f32.
   Value scale(Value row, Value block) { return half(row, block, 0); }
@@ -47,7 +48,7 @@ public:
   /// The integer of element `at` of a block less its zero point, i32.
   Value integer(Value row, Value block, Value at) {
     Value first = l.index(hasMinimum() ? 4 : 2);
-    if (format->bits == 8)
+    if (format.bits == 8)
       return l.extend(l.read(tensor, {row, block, l.add(first, at)}));
     // Low halves of 16 bytes come first, then the high halves.
     Value byte =
@@ -57,12 +58,12 @@ public:
         l.builder, l.loc, l.extendUnsigned(byte, l.i32), shift);
     Value stored =
         arith::AndIOp::create(l.builder, l.loc, shifted, l.number32(15));
-    return l.sub(stored, l.number32(static_cast<int32_t>(format->zeroPoint)));
+    return l.sub(stored, l.number32(static_cast<int32_t>(format.zeroPoint)));
   }
 
   /// The value at [row, column] in f32.
   Value value(Value row, Value column) {
-    if (!format)
+    if (!inBlocks)
       return l.widen(l.read(tensor, {row, column}));
     Value block = l.div(column, blockSize);
     Value q = l.toFloat(integer(row, block, l.rem(column, blockSize)));
@@ -86,7 +87,8 @@ private:
 
   LinalgBuilder &l;
   Value tensor;
-  std::optional<BlockFormat> format;
+  bool inBlocks = false;
+  BlockFormat format{};
 };
 
 /// result[.., c] = table[tokens[..], c]

@@ -68,7 +68,7 @@ public:
 
 private:
   struct Usage;
-  static mlir::FailureOr<Usage> usageOf(mlir::Operation *leaf);
+  static mlir::LogicalResult findUsage(mlir::Operation *leaf, Usage &usage);
   uint64_t place(mlir::Operation *leaf, const Usage &usage,
                  PlannedWeight weight);
 
