@@ -108,41 +108,38 @@ void TokenCounts::add(int32_t token) {
 // Exact arithmetic on masses
 //===----------------------------------------------------------------------===//
 
-/// fraction * value as numerator >> shift.
-static void exactProduct(double fraction, uint64_t value, MassSum &numerator,
-                         int &shift) {
-  assert(fraction > 0 && fraction < 1);
+namespace {
+/// A product rounded down, and whether nothing was cut off.
+struct WholeProduct {
+  uint64_t whole;
+  bool exact;
+};
+} // namespace
+
+static WholeProduct multiply(double fraction, uint64_t value) {
+  if (fraction <= 0 || value == 0)
+    return {0, true};
+  if (fraction >= 1)
+    return {value, true};
   int exponent;
   double mantissa = std::frexp(fraction, &exponent); // [0.5, 1)
-  numerator =
+  MassSum numerator =
       static_cast<MassSum>(static_cast<uint64_t>(std::ldexp(mantissa, 53))) *
       value;
-  shift = 53 - exponent;
+  int shift = 53 - exponent;
+  if (shift >= 128)
+    return {0, false};
+  MassSum whole = numerator >> shift;
+  return {static_cast<uint64_t>(whole), (whole << shift) == numerator};
 }
 
 uint64_t scaleDown(double fraction, uint64_t value) {
-  if (fraction <= 0)
-    return 0;
-  if (fraction >= 1)
-    return value;
-  MassSum numerator;
-  int shift;
-  exactProduct(fraction, value, numerator, shift);
-  return shift >= 128 ? 0 : static_cast<uint64_t>(numerator >> shift);
+  return multiply(fraction, value).whole;
 }
 
 uint64_t scaleUp(double fraction, uint64_t value) {
-  if (fraction <= 0 || value == 0)
-    return 0;
-  if (fraction >= 1)
-    return value;
-  MassSum numerator;
-  int shift;
-  exactProduct(fraction, value, numerator, shift);
-  if (shift >= 128)
-    return 1;
-  MassSum whole = numerator >> shift;
-  return static_cast<uint64_t>(whole) + ((whole << shift) != numerator);
+  auto [whole, exact] = multiply(fraction, value);
+  return whole + !exact;
 }
 
 /// floor(u * total) for u = random24 / 2^24.

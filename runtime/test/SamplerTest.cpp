@@ -445,6 +445,7 @@ TEST(Sampler, ExactFractions) {
   EXPECT_EQ(scaleDown(1e-300, uint64_t(1) << 60), 0u);
   EXPECT_EQ(scaleUp(1e-300, uint64_t(1) << 60), 1u);
   EXPECT_EQ(scaleUp(0, 5), 0u);
+  EXPECT_EQ(scaleUp(1e-300, 0), 0u);
   EXPECT_EQ(scaleDown(1, 5), 5u);
 }
 
