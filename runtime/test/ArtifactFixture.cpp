@@ -2,6 +2,7 @@
 
 #include "ArtifactFixture.h"
 
+#include "ArtifactTables.h"
 #include "chorus/Package/ArtifactWriter.h"
 #include "chorus_rt/schema/tokenizer_generated.h"
 #include "chorus_rt/step_abi.h"
@@ -67,43 +68,6 @@ std::string test::temporaryPath(const std::string &name) {
   return (folder.path / name).string();
 }
 
-static std::unique_ptr<artifact::TensorT>
-tensor(const std::string &name, artifact::DType dtype,
-       std::vector<artifact::Dim> dims) {
-  auto result = std::make_unique<artifact::TensorT>();
-  result->name = name;
-  result->dtype = dtype;
-  result->dims = std::move(dims);
-  return result;
-}
-
-static std::unique_ptr<artifact::ArenaTermT>
-arenaTerm(uint64_t bytes, std::vector<uint32_t> symbols) {
-  auto result = std::make_unique<artifact::ArenaTermT>();
-  result->bytes = bytes;
-  result->symbols = std::move(symbols);
-  return result;
-}
-
-static std::unique_ptr<artifact::EntryT> stepEntry() {
-  using artifact::DType;
-  const artifact::Dim t(-1, 0), r(-1, 1), vocab(8, 0);
-  auto entry = std::make_unique<artifact::EntryT>();
-  entry->name = "step";
-  entry->kind = artifact::EntryKind::Step;
-  entry->function = "chorus_step";
-  entry->symbols = {"T", "R"};
-  entry->inputs.push_back(tensor("tokens", DType::I32, {t}));
-  entry->inputs.push_back(tensor("positions", DType::I32, {t}));
-  entry->inputs.push_back(tensor("output_rows", DType::I32, {r}));
-  entry->outputs.push_back(tensor("logits", DType::F32, {r, vocab}));
-  entry->outputs.push_back(tensor("log_sum_exp", DType::F32, {r}));
-  entry->arena.push_back(arenaTerm(100, {}));
-  entry->arena.push_back(arenaTerm(12, {0}));
-  entry->arena.push_back(arenaTerm(3, {0, 1}));
-  return entry;
-}
-
 static std::unique_ptr<artifact::EntryT> doubleEntry() {
   const artifact::Dim n(-1, 0);
   auto entry = std::make_unique<artifact::EntryT>();
@@ -151,20 +115,14 @@ static std::string tokenizerSegment() {
           builder.GetSize()};
 }
 
-static std::unique_ptr<artifact::CodeT> code(const std::string &target,
-                                             std::vector<std::string> features,
-                                             uint32_t segment) {
-  auto result = std::make_unique<artifact::CodeT>();
-  result->target = target;
-  result->features = std::move(features);
-  result->segment = segment;
-  return result;
-}
-
 static std::unique_ptr<artifact::ModelT> fixtureModel(uint64_t weightsBytes) {
   auto model = std::make_unique<artifact::ModelT>();
   model->name = "tiny";
-  model->entries.push_back(stepEntry());
+  auto step = stepEntry(8);
+  step->arena.push_back(arenaTerm(100, {}));
+  step->arena.push_back(arenaTerm(12, {0}));
+  step->arena.push_back(arenaTerm(3, {0, 1}));
+  model->entries.push_back(std::move(step));
   model->entries.push_back(doubleEntry());
   model->entries.push_back(selectEntry());
   auto state = std::make_unique<artifact::StateT>();

@@ -2,6 +2,7 @@
 
 #include "ToyArtifact.h"
 
+#include "ArtifactTables.h"
 #include "ToolProcess.h"
 
 #include "chorus/Package/ArtifactWriter.h"
@@ -17,6 +18,8 @@
 #include <set>
 
 using namespace chorus;
+using rt::test::arenaTerm, rt::test::code, rt::test::stepEntry,
+    rt::test::tensor;
 
 static void require(const rt::Status &status) {
   if (status.ok())
@@ -25,44 +28,22 @@ static void require(const rt::Status &status) {
   std::exit(1);
 }
 
-static std::unique_ptr<artifact::TensorT>
-tensor(const char *name, artifact::DType dtype,
-       std::vector<artifact::Dim> dims) {
-  auto result = std::make_unique<artifact::TensorT>();
-  result->name = name;
-  result->dtype = dtype;
-  result->dims = std::move(dims);
-  return result;
-}
-
 static std::unique_ptr<artifact::EntryT> makeEntry(bool reference) {
   using artifact::DType;
-  const artifact::Dim one(1, 0), rows(-1, 0), outputs(-1, 1),
-      vocab(TOY_VOCAB, 0);
-  auto entry = std::make_unique<artifact::EntryT>();
-  if (reference) {
-    entry->name = "main";
-    entry->kind = artifact::EntryKind::Plain;
-    entry->function = "chorus_main";
-    entry->symbols = {"S"};
-    entry->inputs.push_back(tensor("tokens", DType::I32, {one, rows}));
-    entry->outputs.push_back(tensor("logits", DType::F32, {one, rows, vocab}));
-    entry->outputs.push_back(tensor("log_sum_exp", DType::F32, {one, rows}));
+  if (!reference) {
+    std::unique_ptr<artifact::EntryT> entry = stepEntry(TOY_VOCAB);
+    entry->arena.push_back(arenaTerm(8, {0}));
     return entry;
   }
-  entry->name = "step";
-  entry->kind = artifact::EntryKind::Step;
-  entry->function = "chorus_step";
-  entry->symbols = {"T", "R"};
-  entry->inputs.push_back(tensor("tokens", DType::I32, {rows}));
-  entry->inputs.push_back(tensor("positions", DType::I32, {rows}));
-  entry->inputs.push_back(tensor("output_rows", DType::I32, {outputs}));
-  entry->outputs.push_back(tensor("logits", DType::F32, {outputs, vocab}));
-  entry->outputs.push_back(tensor("log_sum_exp", DType::F32, {outputs}));
-  auto term = std::make_unique<artifact::ArenaTermT>();
-  term->bytes = 8;
-  term->symbols = {0};
-  entry->arena.push_back(std::move(term));
+  const artifact::Dim one(1, 0), rows(-1, 0), vocab(TOY_VOCAB, 0);
+  auto entry = std::make_unique<artifact::EntryT>();
+  entry->name = "main";
+  entry->kind = artifact::EntryKind::Plain;
+  entry->function = "chorus_main";
+  entry->symbols = {"S"};
+  entry->inputs.push_back(tensor("tokens", DType::I32, {one, rows}));
+  entry->outputs.push_back(tensor("logits", DType::F32, {one, rows, vocab}));
+  entry->outputs.push_back(tensor("log_sum_exp", DType::F32, {one, rows}));
   return entry;
 }
 
@@ -94,15 +75,6 @@ static std::string makeTokenizer() {
   return *segment;
 }
 
-static std::unique_ptr<artifact::CodeT> makeCode(const char *target,
-                                                 uint32_t segment) {
-  auto code = std::make_unique<artifact::CodeT>();
-  code->target = target;
-  code->features = {"sse4_2"};
-  code->segment = segment;
-  return code;
-}
-
 static std::unique_ptr<artifact::ModelT>
 makeModel(const test::ToyOptions &options, uint64_t weightsBytes) {
   auto model = std::make_unique<artifact::ModelT>();
@@ -117,8 +89,8 @@ makeModel(const test::ToyOptions &options, uint64_t weightsBytes) {
     state->page_bytes = TOY_PAGE_BYTES;
     model->states.push_back(std::move(state));
   }
-  model->codes.push_back(makeCode("x86-64-v3", 1));
-  model->codes.push_back(makeCode("x86-64-v4", 2));
+  model->codes.push_back(code("x86-64-v3", {"sse4_2"}, 1));
+  model->codes.push_back(code("x86-64-v4", {"sse4_2"}, 2));
   model->weights_segment = 0;
   model->weights_bytes = weightsBytes;
   model->tokenizer_segment = options.tokenizer ? 3 : -1;

@@ -1,5 +1,4 @@
 //===- ToyArtifact.h - The artifact that tools run in tests -----*- C++ -*-===//
-//-*-===//
 
 #ifndef CHORUS_TOOLS_TEST_TOYARTIFACT_H
 #define CHORUS_TOOLS_TEST_TOYARTIFACT_H
