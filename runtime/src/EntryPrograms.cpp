@@ -68,7 +68,7 @@ StepEntryProgram::firstNonFiniteLayer(const uint8_t *page, int64_t slot) const {
            headBytes = state.pageBytes / heads, dim = state.headDim,
            positions = state.pagePositions, element = dtypeSize(state.dtype),
            at = static_cast<uint64_t>(slot);
-  // Keys are [dim, positions], values behind them [positions, padded dim].
+  // Keys are [2, dim, 16], values behind them [positions, padded dim].
   uint64_t keyBytes = dim * positions * element,
            valueBytes = (headBytes - keyBytes) / positions;
   auto isBad = [&](const uint8_t *data, uint64_t stride) {
@@ -76,9 +76,10 @@ StepEntryProgram::firstNonFiniteLayer(const uint8_t *page, int64_t slot) const {
                ? hasNonFinite<uint16_t>(data, dim, stride, 0x7C00)
                : hasNonFinite<uint32_t>(data, dim, stride, 0x7F800000);
   };
+  uint64_t lanes = positions / 2, key = at / lanes * dim * lanes + at % lanes;
   for (uint64_t head = 0; head < heads; ++head) {
     const uint8_t *keys = page + head * headBytes;
-    if (isBad(keys + at * element, positions) ||
+    if (isBad(keys + key * element, lanes) ||
         isBad(keys + keyBytes + at * valueBytes, 1))
       return static_cast<int64_t>(head / state.kvHeads);
   }

@@ -146,31 +146,34 @@ void AttentionBlock::score(Type type, Value first, Value count, Value keys,
     Value to = k.offset(out, k.mul(tile, scoreBytes));
     for (int64_t position = 0; position < pagePositions;
          position += vectors * lanes) {
-      Values acc = k.loop(
-          k.constant(0), k.constant(headDim), 1,
-          Values(rows * vectors, k.splatConstant(0)),
-          [&](Value channel, ValueRange state) {
-            Values next(state);
-            for (int64_t i = 0; following && position == 0 && i < perChannel;
-                 ++i) {
-              Value line = k.add(k.mul(channel, perChannel), i);
-              k.prefetch(k.offset(following, k.mul(line, cacheLine)));
-            }
-            Value key = k.offset(keys, k.mul(channel, pagePositions * slot));
-            Values loaded;
-            for (int64_t v = 0; v < vectors; ++v)
-              loaded.push_back(k.widen(k.load(
-                  k.vec(type), k.offset(key, (position + v * lanes) * slot))));
-            for (int64_t row = 0; row < rows; ++row) {
-              Value at = k.offset(k.offset(query, 4 * headDim * row),
-                                  k.mul(channel, 4));
-              Value q = k.splat(k.load(k.f32, at));
-              for (int64_t v = 0; v < vectors; ++v)
-                next[row * vectors + v] =
-                    k.fma(q, loaded[v], next[row * vectors + v]);
-            }
-            return next;
-          });
+      Values acc =
+          k.loop(k.constant(0), k.constant(headDim), 1,
+                 Values(rows * vectors, k.splatConstant(0)),
+                 [&](Value channel, ValueRange state) {
+                   Values next(state);
+                   for (int64_t i = 0;
+                        following && position == 0 && i < perChannel; ++i) {
+                     Value line = k.add(k.mul(channel, perChannel), i);
+                     k.prefetch(k.offset(following, k.mul(line, cacheLine)));
+                   }
+                   Value key = k.offset(keys, k.mul(channel, lanes * slot));
+                   Values loaded;
+                   for (int64_t v = 0; v < vectors; ++v) {
+                     int64_t half =
+                         (position / lanes + v) * headDim * lanes * slot;
+                     loaded.push_back(
+                         k.widen(k.load(k.vec(type), k.offset(key, half))));
+                   }
+                   for (int64_t row = 0; row < rows; ++row) {
+                     Value at = k.offset(k.offset(query, 4 * headDim * row),
+                                         k.mul(channel, 4));
+                     Value q = k.splat(k.load(k.f32, at));
+                     for (int64_t v = 0; v < vectors; ++v)
+                       next[row * vectors + v] =
+                           k.fma(q, loaded[v], next[row * vectors + v]);
+                   }
+                   return next;
+                 });
       for (int64_t row = 0; row < rows; ++row)
         for (int64_t v = 0; v < vectors; ++v)
           k.store(acc[row * vectors + v],

@@ -345,7 +345,8 @@ void EntryLowering::emitRow(RoundToCacheOp op, Value row) {
   });
 }
 
-/// Writes a row's keys [head_dim][32] and values [32][head_dim] into its page.
+/// Writes a row's keys [2][head_dim][16] and values [32][head_dim] into its
+/// page.
 void EntryLowering::emitAppend(AttentionOp op, Value row) {
   const EntryState &state = plan.info.states[0];
   int64_t headDim = state.headDim,
@@ -362,7 +363,9 @@ void EntryLowering::emitAppend(AttentionOp op, Value row) {
   k.loop(k.constant(0), k.constant(state.kvHeads), 1, [&](Value head) {
     Value page = pageAddress(op, pages, k.div(position, 32), head);
     Value headOffset = k.mul(head, headDim * 4);
-    Value keySlots = k.offset(page, k.mul(slot, slotBytes));
+    Value half = k.mul(k.div(slot, lanes), headDim * lanes);
+    Value keySlots =
+        k.offset(page, k.mul(k.add(half, k.rem(slot, lanes)), slotBytes));
     Value valueSlots = k.offset(k.offset(page, headDim * 32 * slotBytes),
                                 k.mul(slot, valueRow * slotBytes));
     channels(headDim, [&](Value channel, int64_t count) {
@@ -370,8 +373,9 @@ void EntryLowering::emitAppend(AttentionOp op, Value row) {
       Value key = roundToCache(k.loadPartial(k.offset(keys, at), count),
                                state.elementType);
       for (int64_t i = 0; i < count; ++i)
-        k.store(k.extract(key, i),
-                k.offset(keySlots, k.mul(k.add(channel, i), 32 * slotBytes)));
+        k.store(
+            k.extract(key, i),
+            k.offset(keySlots, k.mul(k.add(channel, i), lanes * slotBytes)));
       Value value = roundToCache(k.loadPartial(k.offset(values, at), count),
                                  state.elementType);
       k.store(value, k.offset(valueSlots, k.mul(channel, slotBytes)));

@@ -57,8 +57,9 @@ typedef struct chorus_runtime_api {
  *
  * Page p starts at pool + p * page_bytes (page_bytes is in the artifact's
  * State). Inside a page, for each layer, for each kv head: keys
- * [head_dim][32], then values [32][head_dim rounded up to 16], in the cache's
- * element type; lanes beyond head_dim are zero. All slots are finite. */
+ * [2][head_dim][16], of positions 0..15 and 16..31, then values
+ * [32][head_dim rounded up to 16], in the cache's element type; lanes beyond
+ * head_dim are zero. All slots are finite. */
 typedef struct chorus_paged_state {
   uint64_t size;
   uint8_t *pool;

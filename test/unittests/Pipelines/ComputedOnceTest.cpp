@@ -100,14 +100,16 @@ public:
 
 private:
   /// Whether the first layer's key of a position is not zero. Its first head
-  /// is at the page's start: [head_dim][32] f16.
+  /// is at the page's start: [2][head_dim][16] f16.
   bool keyIsThere(const uint8_t *pool, const int32_t *table,
                   int32_t position) const {
     const uint8_t *page =
         pool + static_cast<uint64_t>(table[position / 32]) * pageBytes();
-    auto keys = reinterpret_cast<const uint16_t *>(page) + position % 32;
+    int32_t slot = position % 32;
+    auto keys = reinterpret_cast<const uint16_t *>(page) +
+                slot / 16 * 16 * state.headDim + slot % 16;
     for (uint32_t channel = 0; channel < state.headDim; ++channel)
-      if (keys[32 * channel])
+      if (keys[16 * channel])
         return true;
     return false;
   }
