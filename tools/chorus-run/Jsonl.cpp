@@ -216,6 +216,13 @@ rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
   CHORUS_RETURN_IF_ERROR(
       defaults->validate(engine.program().model().vocabSize));
   CHORUS_RETURN_IF_ERROR(rt::StopStrings::create(defaults->stop).status());
+  if (options.templateFile) {
+    rt::StatusOr<std::string> source =
+        chatTemplate(options, engine.program().model());
+    CHORUS_RETURN_IF_ERROR(source.status());
+    CHORUS_RETURN_IF_ERROR(
+        rt::ChatTemplate::parse(std::move(*source)).status());
+  }
   rt::StatusOr<Json> tools = readTools(options);
   CHORUS_RETURN_IF_ERROR(tools.status());
   PromptMaker promptOf(engine, options, std::move(*tools));

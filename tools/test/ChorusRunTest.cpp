@@ -581,6 +581,21 @@ TEST(ChorusRun, ToolsReachTheTemplate) {
                 3, "T01");
 }
 
+TEST(ChorusRun, TemplateThatNoLineCouldUse) {
+  std::string in = writeTemporary("one.jsonl", "{\"prompt\":\"x\"}\n");
+  auto runWith = [&](const char *source) {
+    return runToy({"--chat", "--template",
+                   writeTemporary("lines.jinja", source), "--jsonl", in,
+                   "--out", "-", "--max-tokens", "1"});
+  };
+  for (const char *broken : {"{% for %}", "{{ messages[0].content }"}) {
+    ToolResult result = runWith(broken);
+    EXPECT_EQ(result.out, "");
+    expectError(result, 3, "template");
+  }
+  EXPECT_EQ(runWith("{{ messages[0].content }}").exitCode, 0);
+}
+
 TEST(ChorusRun, T01_MalformedMessages) {
   auto refuse = [](const std::string &text) {
     std::string path = writeTemporary("bad.json", text);
