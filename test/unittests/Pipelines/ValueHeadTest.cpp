@@ -122,7 +122,8 @@ TEST_F(ValueHeads, G22_NamesAndShapes) {
   refuse({weight()}, "G22", "'bias': is missing");
   refuse({token(3), scalar("bias", 0)}, "G22", "'gain': is missing");
   refuse({weight(), scalar("bias", 0), token(3)}, "G22", "'token': belongs to");
-  refuse({weight({1, 64}), scalar("bias", 0)}, "G22", "is not [64]");
+  refuse({weight({1, 64}), scalar("bias", 0)}, "G22",
+         "has shape [1, 64], needed is [64]");
   refuse({weight({32, 2}), scalar("bias", 0)}, "G22", "'weight'");
   Source vector{"bias", SafetensorsDtype::F32, {1}, bytesOf<float>({1})};
   refuse({weight(), vector}, "G22", "'bias': has 1 dimension");
