@@ -101,23 +101,23 @@ static StatusOr<Json> parseJson(std::string_view json,
   }
 }
 
-StatusOr<Json> parseMessages(std::string_view json,
-                             const std::string &place) try {
-  StatusOr<Json> messages = parseJson(json, place);
-  CHORUS_RETURN_IF_ERROR(messages.status());
-  CHORUS_RETURN_IF_ERROR(checkMessages(*messages, place));
-  return messages;
+static StatusOr<Json>
+parseChecked(std::string_view json, const std::string &place,
+             Status (*check)(const Json &, const std::string &)) try {
+  StatusOr<Json> parsed = parseJson(json, place);
+  CHORUS_RETURN_IF_ERROR(parsed.status());
+  CHORUS_RETURN_IF_ERROR(check(*parsed, place));
+  return parsed;
 } catch (const std::bad_alloc &) {
   return promptOutOfMemory();
 }
 
-StatusOr<Json> parseTools(std::string_view json, const std::string &place) try {
-  StatusOr<Json> tools = parseJson(json, place);
-  CHORUS_RETURN_IF_ERROR(tools.status());
-  CHORUS_RETURN_IF_ERROR(checkTools(*tools, place));
-  return tools;
-} catch (const std::bad_alloc &) {
-  return promptOutOfMemory();
+StatusOr<Json> parseMessages(std::string_view json, const std::string &place) {
+  return parseChecked(json, place, checkMessages);
+}
+
+StatusOr<Json> parseTools(std::string_view json, const std::string &place) {
+  return parseChecked(json, place, checkTools);
 }
 
 /// Renders, without turning text into tokens yet.

@@ -34,6 +34,14 @@ public:
       templateSource = std::move(*source);
   }
 
+  /// Why no line could use the template that --template gives.
+  rt::Status checkTemplate() const {
+    if (!options.templateFile)
+      return rt::Status();
+    CHORUS_RETURN_IF_ERROR(templateStatus);
+    return rt::ChatTemplate::parse(templateSource).status();
+  }
+
   rt::StatusOr<std::vector<int32_t>> operator()(const rt::RequestLine &line) {
     if (line.promptIds)
       return *line.promptIds;
@@ -216,16 +224,10 @@ rt::Status run::runRequestFile(rt::Engine &engine, const Options &options,
   CHORUS_RETURN_IF_ERROR(
       defaults->validate(engine.program().model().vocabSize));
   CHORUS_RETURN_IF_ERROR(rt::StopStrings::create(defaults->stop).status());
-  if (options.templateFile) {
-    rt::StatusOr<std::string> source =
-        chatTemplate(options, engine.program().model());
-    CHORUS_RETURN_IF_ERROR(source.status());
-    CHORUS_RETURN_IF_ERROR(
-        rt::ChatTemplate::parse(std::move(*source)).status());
-  }
   rt::StatusOr<Json> tools = readTools(options);
   CHORUS_RETURN_IF_ERROR(tools.status());
   PromptMaker promptOf(engine, options, std::move(*tools));
+  CHORUS_RETURN_IF_ERROR(promptOf.checkTemplate());
   rt::JsonlOptions run;
   run.input = options.jsonl.value_or("");
   run.output = options.out.value_or("");
